@@ -74,6 +74,8 @@ pub enum Act {
         bytes: Bytes,
         run: u64,
     },
+    /// Nothing more is typed into that session: it is gone. Has no `Msg::Done`.
+    CloseLane(SessionId),
     /// For somebody who does not step in.
     Nudge {
         session: SessionId,
@@ -250,6 +252,7 @@ impl Act {
             | Self::Replay { session, .. }
             | Self::FindInTime { session, .. }
             | Self::Export { session, .. }
+            | Self::CloseLane(session)
             | Self::Explain(session) => session.hub(),
             Self::Open { sandbox, .. }
             | Self::Pause(sandbox)

@@ -31,6 +31,8 @@ pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
             identity: link.identity,
             directory: link::current_directory()?,
             driver: "local".to_owned(),
+            elsewhere: !target.is_local(),
+            said: None,
             files: tui::files::Files::new(&target.paths),
             reread: None,
         }
@@ -75,7 +77,7 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
     // it comes.
     let reached = if others.is_empty() { Some(own.opener.open().await?) } else { None };
     let many = Arc::new(Many::new(identity.client.clone(), own, reached));
-    many.keep(others.into_iter().map(&contact).collect())?;
+    let said = many.keep(others.into_iter().map(&contact).collect()).err();
     let reread = {
         let (many, paths) = (Arc::downgrade(&many), paths.clone());
         move || {
@@ -90,6 +92,8 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
         hub: "local".to_owned(),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
+        elsewhere: false,
+        said,
         files: tui::files::Files::new(paths),
         reread: Some(Arc::new(reread)),
     })

@@ -217,6 +217,8 @@ pub struct HubSeen {
     /// Where it is; safe to show.
     pub address: String,
     pub link: Link,
+    /// Why its feed tells nothing though it is reached, with what mends that; safe to show. `None` = it tells.
+    pub silent: Option<String>,
     /// Sandboxes of it that are not told of: there were more than fit beside those of others.
     pub left_out: u64,
 }

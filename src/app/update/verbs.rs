@@ -334,7 +334,11 @@ impl Turn<'_> {
         let dialog = self.dialog(command);
         match dialog.order(size) {
             Ok(order) => {
-                self.create(dialog.hub, order);
+                let asked = self.create(dialog.hub, order);
+                if let Some(kept) = dialog.kept_back().filter(|_| asked.is_some()) {
+                    let text = format!("starting a sandbox; {kept}");
+                    self.notice(Level::Info, &self.state.said_of(dialog.hub, &text));
+                }
             }
             Err((_, why)) => self.notice(Level::Error, &why),
         }

@@ -14,13 +14,15 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::mark::Mark;
+use super::{
+    super::keeper::{Pauses, rest},
+    mark::Mark,
+};
 use crate::{
     base::{
         clock,
-        fault::{Fault, Kind, Outcome},
+        fault::{Fault, Outcome},
         id::ClientId,
-        limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
     runtime::{HubSeen, Link, Runtime},
 };
@@ -53,6 +55,8 @@ pub(super) struct Member {
     pub mark: Mark,
     pub address: String,
     link: Mutex<Link>,
+    /// Why its feed tells nothing.
+    silent: Mutex<Option<String>>,
     left_out: AtomicU64,
     runtime: watch::Sender<Option<Arc<dyn Runtime>>>,
     keeper: Mutex<Option<AbortHandle>>,
@@ -80,6 +84,7 @@ impl Member {
             mark,
             address: contact.address,
             link: Mutex::new(Link::Connecting),
+            silent: Mutex::new(None),
             left_out: AtomicU64::new(0),
             runtime: watch::Sender::new(known.map(|it| it.runtime)),
             keeper: Mutex::new(None),
@@ -95,6 +100,7 @@ impl Member {
             name: self.mark.name.to_string(),
             address: self.address.clone(),
             link: self.link(),
+            silent: self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             left_out: self.left_out.load(Ordering::Relaxed),
         }
     }
@@ -110,6 +116,14 @@ impl Member {
     /// Tells how many of its sandboxes there was no room for; whether that is news.
     pub(super) fn set_left_out(&self, many: u64) -> bool {
         self.left_out.swap(many, Ordering::Relaxed) != many
+    }
+
+    /// Tells why its feed tells nothing, or that it does; whether that is news.
+    pub(super) fn set_silent(&self, why: Option<String>) -> bool {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *silent != why;
+        *silent = why;
+        news
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -133,22 +147,11 @@ impl Member {
         let mut runtime = self.runtime.subscribe();
         async move { runtime.wait_for(Option::is_some).await.ok()?.clone() }
     }
-
-    /// What it refused, with whose words these are.
-    pub(super) fn fault(&self, fault: Fault) -> Fault {
-        // What is there no more, or is wrong, is said of a thing that has its hub in its name.
-        match fault.kind() {
-            Kind::Lost | Kind::Late | Kind::Denied if !self.mark.is_first() => {
-                fault.context(&self.mark.name)
-            }
-            _ => fault,
-        }
-    }
 }
 
 /// Reaches the hub and tells how it is reached, for as long as it is one of those there are.
 async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::Sender<()>) {
-    let (mut pause, began) = (RETRY_AFTER_MIN, clock::monotonic());
+    let (mut pauses, began) = (Pauses::default(), clock::monotonic());
     let known = it.upgrade().and_then(|it| it.runtime.borrow().clone());
     let runtime = match known {
         Some(runtime) => runtime,
@@ -161,14 +164,15 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
                 }
                 Err(fault) => fault,
             };
-            let wait = super::jittered(pause);
-            pause = (pause * 2).min(RETRY_AFTER_MAX);
+            let wait = pauses.after(Some(&fault));
             let Some(member) = it.upgrade() else { return };
             let (reason, next_try) = (fault.message().to_owned(), clock::monotonic() + wait);
             member.set_link(Link::Down { since: began, reason, next_try });
             drop(member);
             ring(&bell);
-            tokio::time::sleep(wait).await;
+            if rest(wait).await {
+                pauses = Pauses::default();
+            }
         },
     };
     let link = runtime.link();

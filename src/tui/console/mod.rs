@@ -61,6 +61,10 @@ pub struct Start {
     /// Where new sandboxes work.
     pub directory: PathBuf,
     pub driver: String,
+    /// The first hub is not this user's own one.
+    pub elsewhere: bool,
+    /// What is said once it is there.
+    pub said: Option<Fault>,
     pub files: Files,
     /// Reads anew which hubs there are, whenever a file changed. It may block.
     pub reread: Option<Reread>,
@@ -190,6 +194,7 @@ impl Console {
             directory: start.directory,
             home: crate::config::paths::home_directory(),
             driver: start.driver,
+            elsewhere: start.elsewhere,
             size: cells,
             config: look.config,
             keymap: look.keymap,
@@ -224,7 +229,7 @@ impl Console {
         };
         console.capture_mouse(mouse);
         console.look_around();
-        if let Err(fault) = profiles {
+        for fault in profiles.err().into_iter().chain(start.said) {
             console.update(Msg::Notice(Level::Error, fault.to_string()));
         }
         Ok(console)
