@@ -19,7 +19,7 @@ use crate::{
         limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
-    config::{agents::Profiles, environment, schema::Config},
+    config::{agents::Profiles, contexts::ContextName, environment, schema::Config},
     model::{
         change::ApplyRequest,
         place::{PLACE_HINT, refused_place},
@@ -589,6 +589,8 @@ pub enum Deed {
         overwrite: bool,
     },
     RemoveRule(HubNumber, RuleName),
+    /// Take a hub out of this console.
+    RemoveContext(ContextName),
     /// Type ctrl-c into it.
     Interrupt(SessionId),
     /// A copy that was edited, over what is there by now.

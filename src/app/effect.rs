@@ -9,9 +9,10 @@ use crate::{
     base::{
         clock::Timestamp,
         id::{AskId, HubNumber, SandboxId, SessionId, SnapshotId},
+        secret::Secret,
         units::Size,
     },
-    config::schema::Prefs,
+    config::{contexts::ContextName, schema::Prefs},
     model::{
         ask::Choice,
         change::{ApplyRequest, DiffRequest, Subject},
@@ -49,6 +50,18 @@ pub struct Order {
     pub spec: SandboxSpec,
     /// Variables of the operator's to pass on, by name: their values are read only when it is made.
     pub pass: Vec<String>,
+}
+
+/// What is done to contexts.toml.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContextChange {
+    Add {
+        name: ContextName,
+        /// An address, or an invitation, which lets whoever has it in.
+        place: Secret,
+    },
+    /// Keys to it are removed as well.
+    Remove(ContextName),
 }
 
 /// What to do. All but the last group call the hub, and every call ends in one `Msg::Done` within
@@ -209,6 +222,8 @@ pub enum Act {
     Sign(Timestamp),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
+    /// Answered with `Reply::Nothing`.
+    Contexts(Box<ContextChange>),
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.
     Cancel(EffectId),
 

@@ -1,10 +1,11 @@
 //! The console: over the hubs of all contexts, or over one that was named.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{
+    context,
     link::{self, Target},
     out,
 };
@@ -35,6 +36,7 @@ pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
             said: None,
             files: tui::files::Files::new(&target.paths),
             reread: None,
+            contexts: None,
         }
     } else {
         over_all(&target.paths).await?
@@ -86,6 +88,13 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
             many.keep(all.all().iter().skip(1).cloned().map(&contact).collect())
         }
     };
+    let contexts = {
+        let paths = paths.clone();
+        move |change| -> Pin<Box<dyn Future<Output = Outcome<()>> + Send>> {
+            let paths = paths.clone();
+            Box::pin(async move { context::change(&paths, change).await })
+        }
+    };
     Ok(tui::console::Start {
         runtime: many,
         identity,
@@ -96,6 +105,7 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
         said,
         files: tui::files::Files::new(paths),
         reread: Some(Arc::new(reread)),
+        contexts: Some(Arc::new(contexts)),
     })
 }
 

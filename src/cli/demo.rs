@@ -27,6 +27,7 @@ pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
         said: None,
         files: tui::files::Files::forgetful(paths),
         reread: None,
+        contexts: None,
     };
     Ok(tui::console::run(start).await?.code)
 }

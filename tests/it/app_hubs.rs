@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use sandwatch::{
     app::{
         Act, Link, Msg,
-        effect::Order,
+        effect::{ContextChange, Order},
         hubs::Hub,
         msg::Reply,
         state::{Overlay, Place},
@@ -17,6 +17,7 @@ use sandwatch::{
         fault::Fault,
         id::{HubNumber, SandboxId, SessionId},
         limits::SANDBOXES_MAX,
+        secret::Secret,
     },
     model::{
         ask::{AskKind, RiskLevel},
@@ -377,6 +378,41 @@ fn the_queue_of_a_session_that_is_gone_is_closed() {
     assert!(acts.contains(&Act::CloseLane(into)), "{acts:?}");
     let acts = console.send(part(WORK, "work", SnapshotReason::Gap, Vec::new()));
     assert!(!acts.iter().any(|it| matches!(it, Act::CloseLane(_))), "{acts:?}");
+}
+
+#[test]
+fn contexts_are_added_and_taken_out_by_the_command_line() {
+    let mut console = three(SIZE);
+    console.keys(":");
+    console.text("context add far ssh://far.example.org");
+    let acts = console.keys("enter");
+    let name = |of: &str| of.parse().unwrap();
+    let place = Secret::new("ssh://far.example.org".to_owned());
+    let added = Act::Contexts(Box::new(ContextChange::Add { name: name("far"), place }));
+    assert!(acts.contains(&added), "{acts:?}");
+    console.answer(|it| matches!(it, Act::Contexts(_)), Reply::Nothing);
+    assert!(console.picture().contains("far is a hub of this console"), "{}", console.picture());
+    for (line, says) in [
+        ("context rm nowhere", "no context `nowhere` here"),
+        ("context add a/b ssh://x", "a/b"),
+        ("context", ":context "),
+        ("context add far", "`context` takes"),
+    ] {
+        console.keys(":");
+        console.text(line);
+        let acts = console.keys("enter");
+        assert!(!acts.iter().any(|it| matches!(it, Act::Contexts(_))), "{line}: {acts:?}");
+        assert!(console.picture().contains(says), "{line}: {}", console.picture());
+        console.keys("esc");
+    }
+    // Keys to it go with it: that is asked.
+    console.keys(":");
+    console.text("context rm work");
+    let acts = console.keys("enter");
+    assert!(acts.is_empty() && console.picture().contains("Take work out?"), "{acts:?}");
+    console.read();
+    let gone = Act::Contexts(Box::new(ContextChange::Remove(name("work"))));
+    assert_eq!(console.keys("y"), [gone]);
 }
 
 #[test]

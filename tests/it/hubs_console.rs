@@ -144,6 +144,34 @@ fn contexts_are_followed_as_their_file_changes_and_a_broken_one_changes_nothing(
 }
 
 #[test]
+fn contexts_are_added_and_taken_out_in_the_console_itself() {
+    let (own, work) = (Home::new(), Home::new());
+    own.ok(CAT);
+    work.ok(CAT);
+    let mut pty = Pty::start(&own, &[], SIZE);
+    pty.wait_for("FLEET 1");
+    pty.send(&format!(":context add work unix:{}\r", socket(&work)));
+    pty.wait_for("box@work");
+    let listed = || own.ok(&["context", "ls"]).contains("work");
+    assert!(listed());
+    pty.send(":context rm work\r");
+    pty.wait_for("Take work out?");
+    let mut pressed: Option<Instant> = None;
+    eventually("it is answered", || {
+        let asked = pty.text().contains("Take work out?");
+        if asked && pressed.is_none_or(|it| it.elapsed() > PAUSE) {
+            pty.send("y");
+            pressed = Some(Instant::now());
+        }
+        !asked
+    });
+    pty.wait_until("it is gone", |it| row(it, "box@work").is_none());
+    assert!(!listed());
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
 fn a_console_starts_with_as_many_contexts_as_there_may_be() {
     let own = Home::new();
     own.ok(CAT);

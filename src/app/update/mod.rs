@@ -6,6 +6,7 @@ mod apply;
 mod asks;
 mod away;
 mod boxes;
+mod contexts;
 mod diff;
 mod ended;
 mod feed;

@@ -226,6 +226,7 @@ impl Turn<'_> {
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
             Deed::Interrupt(session) => self.interrupted(session),
             Deed::RemoveRule(hub, name) => self.remove_rule(hub, name),
+            Deed::RemoveContext(name) => self.remove_context(name),
             Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
             Deed::CopyOver { sandbox, path, to } => self.copy_to(sandbox, path, to, true),
             Deed::TakeBack { sandbox, directory, overwrite } => {

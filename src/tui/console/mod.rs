@@ -5,7 +5,7 @@ mod look;
 mod own;
 mod turn;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use crossterm::event::Event;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
-    app::{self, Act, Moment, Msg, Setup, State, gate::Glimpse},
+    app::{self, Act, Moment, Msg, Setup, State, effect::ContextChange, gate::Glimpse},
     base::{
         clock,
         fault::{Fault, Outcome},
@@ -68,7 +68,13 @@ pub struct Start {
     pub files: Files,
     /// Reads anew which hubs there are, whenever a file changed. It may block.
     pub reread: Option<Reread>,
+    /// Changes which there are; `None` = that is not done from here.
+    pub contexts: Option<Rewrite>,
 }
+
+/// Changes contexts.toml.
+pub type Rewrite =
+    Arc<dyn Fn(ContextChange) -> Pin<Box<dyn Future<Output = Outcome<()>> + Send>> + Send + Sync>;
 
 /// What is to be done beside the loop.
 pub type Reread = Arc<dyn Fn() -> Outcome<()> + Send + Sync>;
@@ -152,6 +158,7 @@ struct Console {
     depth: Depth,
     files: Files,
     reread: Option<Reread>,
+    contexts: Option<Rewrite>,
     runner: Runner,
     canvas: Canvas,
     guard: Guard,
@@ -211,6 +218,7 @@ impl Console {
             depth: look.depth,
             files: start.files,
             reread: start.reread,
+            contexts: start.contexts,
             runner,
             canvas: Canvas::new(cells)?,
             guard,
