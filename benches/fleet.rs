@@ -75,6 +75,7 @@ fn console(count: usize) {
         directory: PathBuf::from("/work"),
         home: None,
         driver: "fake".into(),
+        elsewhere: false,
         size: (COLS, ROWS),
         config: Config::default(),
         keymap: keymap::load_preset("default").unwrap(),

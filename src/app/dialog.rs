@@ -19,7 +19,7 @@ use crate::{
         limits::{ENV_ENTRY_BYTES_MAX, IMAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
-    config::{agents::Profiles, environment, schema::Config},
+    config::{agents::Profiles, contexts::ContextName, environment, schema::Config},
     model::{
         change::ApplyRequest,
         place::{PLACE_HINT, refused_place},
@@ -117,8 +117,14 @@ pub struct NewDialog {
     /// Where it is made, and what that is called where there are several.
     pub hub: HubNumber,
     hubs: Vec<(HubNumber, String)>,
+    /// The only hub is not the operator's own one.
+    elsewhere: bool,
     /// The workspace as configured, where another was proposed for another machine.
     workspace_here: Option<WorkspaceMode>,
+    /// Variables as configured, which are proposed for the operator's own hub alone.
+    env_here: String,
+    /// They were taken out for another.
+    env_kept: bool,
     /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
     egress_untouched: Option<Egress>,
     /// What is put in on the way out, where the network asks.
@@ -157,7 +163,8 @@ impl NewDialog {
         set(Field::Program, program, 4096);
         set(Field::Name, "", NAME_BYTES_MAX);
         set(Field::Directory, directory, PATH_BYTES_MAX);
-        set(Field::Env, &new.env.join(" "), ENV_ENTRY_BYTES_MAX);
+        let env_here = new.env.join(" ");
+        set(Field::Env, &env_here, ENV_ENTRY_BYTES_MAX);
         set(Field::Image, "", IMAGE_BYTES_MAX);
         set(Field::Cpus, &number(new.cpus.map(|it| it.to_string())), 16);
         set(Field::Memory, &number(new.memory_bytes.map(|it| it.to_string())), 24);
@@ -176,7 +183,10 @@ impl NewDialog {
             driver: driver.to_owned(),
             hub: HubNumber::FIRST,
             hubs: Vec::new(),
+            elsewhere: false,
             workspace_here: None,
+            env_here,
+            env_kept: false,
             offers: agents.to_vec(),
             home: home.map(Path::to_owned),
             wrong: None,
@@ -195,6 +205,52 @@ impl NewDialog {
     pub fn know_hubs(&mut self, hubs: Vec<(HubNumber, String)>, here: HubNumber) {
         (self.hubs, self.hub) = (hubs, here);
         self.propose_workspace();
+        self.propose_variables();
+    }
+
+    /// There is one hub, and it is not the operator's own.
+    pub fn is_elsewhere(&mut self) {
+        self.elsewhere = true;
+        self.propose_variables();
+    }
+
+    fn is_own_hub(&self) -> bool {
+        self.hub == HubNumber::FIRST && !self.elsewhere
+    }
+
+    /// What is the operator's is handed to no other hub unless it is written here: the variables as configured are
+    /// proposed for the own one alone, and changed by nothing once they are changed by hand.
+    fn propose_variables(&mut self) {
+        let (own, text) = (self.is_own_hub(), self.text(Field::Env));
+        let proposed = match own {
+            true if self.env_kept && text.is_empty() => self.env_here.clone(),
+            false if !text.is_empty() && text == self.env_here => String::new(),
+            _ => return,
+        };
+        self.env_kept = !own;
+        if let Some(editor) = self.texts.get_mut(Field::Env as usize) {
+            editor.set(&proposed);
+        }
+    }
+
+    /// Secrets that are put in on the way out: the operator's own hub alone gets any.
+    fn secrets(&self) -> &[SecretUse] {
+        let given = self.egress == Egress::Ask && self.is_own_hub();
+        if given { &self.secrets } else { &[] }
+    }
+
+    /// What is configured and kept from another hub, for people.
+    pub fn kept_back(&self) -> Option<&'static str> {
+        if self.is_own_hub() {
+            return None;
+        }
+        let secrets = self.egress == Egress::Ask && !self.secrets.is_empty();
+        match (secrets, self.env_kept) {
+            (true, true) => Some("variables and secrets of your [new] are for your own hub"),
+            (true, false) => Some("secrets of your [new] are for your own hub"),
+            (false, true) => Some("variables of your [new] are for your own hub"),
+            (false, false) => None,
+        }
     }
 
     /// The fields that there are: where there is one hub, none is chosen.
@@ -260,9 +316,7 @@ impl NewDialog {
     /// A variable with the agent's key, which the operator has and does not hand in.
     fn key_left_out(&self) -> Option<&str> {
         let mut handed_in = split(self.text(Field::Env)).unwrap_or_default();
-        if self.egress == Egress::Ask {
-            handed_in.extend(self.secrets.iter().map(|it| it.name.clone()));
-        }
+        handed_in.extend(self.secrets().iter().map(|it| it.name.clone()));
         let agent = Some(self.program()).filter(|_| self.is_agent())?;
         key_left_out(&self.profiles, agent, &self.keys_set, &handed_in)
     }
@@ -321,6 +375,7 @@ impl NewDialog {
                 let all: Vec<HubNumber> = self.hubs.iter().map(|it| it.0).collect();
                 self.hub = next(&all, self.hub, forward);
                 self.propose_workspace();
+                self.propose_variables();
             }
             Field::Program if !self.offers.is_empty() => {
                 let now = self.text(Field::Program).to_owned();
@@ -356,6 +411,9 @@ impl NewDialog {
                 format!("{} (for an agent)", self.egress.means())
             }
             Field::Egress => self.egress.means().to_owned(),
+            Field::Env if self.kept_back().is_some() => {
+                self.kept_back().unwrap_or_default().to_owned()
+            }
             Field::Env => match (self.key_left_out(), self.text(field).is_empty()) {
                 (Some(key), _) => format!("your {key} is not passed on; its name here does"),
                 (None, true) => "none; NAME passes yours on; NAME=value; blanks between".to_owned(),
@@ -424,7 +482,7 @@ impl NewDialog {
             search_path: Vec::new(),
             from: None,
             snapshot_every: None,
-            secrets: if self.egress == Egress::Ask { self.secrets.clone() } else { Vec::new() },
+            secrets: self.secrets().to_vec(),
             given: Vec::new(),
         };
         Ok(Order { spec, pass })
@@ -579,6 +637,8 @@ pub enum Deed {
         overwrite: bool,
     },
     RemoveRule(HubNumber, RuleName),
+    /// Take a hub out of this console.
+    RemoveContext(ContextName),
     /// Type ctrl-c into it.
     Interrupt(SessionId),
     /// A copy that was edited, over what is there by now.

@@ -9,9 +9,10 @@ use crate::{
     base::{
         clock::Timestamp,
         id::{AskId, HubNumber, SandboxId, SessionId, SnapshotId},
+        secret::Secret,
         units::Size,
     },
-    config::schema::Prefs,
+    config::{contexts::ContextName, schema::Prefs},
     model::{
         ask::Choice,
         change::{ApplyRequest, DiffRequest, Subject},
@@ -51,6 +52,18 @@ pub struct Order {
     pub pass: Vec<String>,
 }
 
+/// What is done to contexts.toml.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContextChange {
+    Add {
+        name: ContextName,
+        /// An address, or an invitation, which lets whoever has it in.
+        place: Secret,
+    },
+    /// Keys to it are removed as well.
+    Remove(ContextName),
+}
+
 /// What to do. All but the last group call the hub, and every call ends in one `Msg::Done` within
 /// `base::limits::HUB_ANSWER_WITHIN` (more for what makes, changes or removes a sandbox), if only with a fault.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +87,8 @@ pub enum Act {
         bytes: Bytes,
         run: u64,
     },
+    /// Nothing more is typed into that session: it is gone. Has no `Msg::Done`.
+    CloseLane(SessionId),
     /// For somebody who does not step in.
     Nudge {
         session: SessionId,
@@ -207,6 +222,8 @@ pub enum Act {
     Sign(Timestamp),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
+    /// Answered with `Reply::Nothing`.
+    Contexts(Box<ContextChange>),
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.
     Cancel(EffectId),
 
@@ -250,6 +267,7 @@ impl Act {
             | Self::Replay { session, .. }
             | Self::FindInTime { session, .. }
             | Self::Export { session, .. }
+            | Self::CloseLane(session)
             | Self::Explain(session) => session.hub(),
             Self::Open { sandbox, .. }
             | Self::Pause(sandbox)

@@ -30,6 +30,8 @@ pub struct Hub {
     pub role: Role,
     /// When it is looked for again, on the console's own clock.
     pub again_at: Option<Duration>,
+    /// Why it tells nothing though it is reached.
+    pub silent: Option<String>,
     /// Sandboxes of it that are not in the list.
     pub left_out: u64,
 }
@@ -92,10 +94,11 @@ impl Hub {
     pub fn words(&self, now: Duration) -> String {
         match &self.link {
             Link::Connecting => "connecting".to_owned(),
-            Link::Up { rtt } => match (rtt, self.left_out) {
-                (_, 1..) => "too many to list; some are left out".to_owned(),
-                (Some(rtt), 0) => self.as_role(rtt_words(*rtt)),
-                (None, 0) => self.as_role("up".to_owned()),
+            Link::Up { rtt } => match (&self.silent, rtt, self.left_out) {
+                (Some(why), ..) => format!("no list: {why}"),
+                (None, _, 1..) => "too many to list; some are left out".to_owned(),
+                (None, Some(rtt), 0) => self.as_role(rtt_words(*rtt)),
+                (None, None, 0) => self.as_role("up".to_owned()),
             },
             Link::Down { since, why } => {
                 let down = human_duration(now.saturating_sub(*since));
@@ -177,6 +180,13 @@ impl State {
 
     pub fn is_down(&self, hub: HubNumber) -> bool {
         matches!(self.link_of(hub), Link::Down { .. })
+    }
+
+    /// Why the only hub tells nothing of its sandboxes though it is reached. Of several, their headings say it.
+    pub fn silent(&self) -> Option<&str> {
+        let of_first = self.hubs.get(HubNumber::FIRST).and_then(|it| it.silent.as_deref());
+        let told = of_first.or(self.silent.as_deref());
+        told.filter(|_| !self.hubs.are_many() && self.is_up(HubNumber::FIRST))
     }
 
     /// How long one of several hubs is away by now.

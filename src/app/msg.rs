@@ -83,6 +83,8 @@ pub enum Msg {
     /// From the directories that the place of files watches.
     Files(FilesNews),
     Link(Link),
+    /// The feed of the only hub ended, and why; it is asked for again. What comes of it afterwards tells that it goes on.
+    Silent(String),
     /// The hubs there are, where there may be several, and how each is reached.
     Hubs(Vec<Hub>),
     /// What we may do on the hub, where it is one.
@@ -223,6 +225,8 @@ pub struct Setup {
     pub home: Option<PathBuf>,
     /// The driver of new sandboxes (`local`, or `fake` for the demo).
     pub driver: String,
+    /// The hub is not this user's own one.
+    pub elsewhere: bool,
     /// Columns and rows.
     pub size: (u16, u16),
     pub config: Config,

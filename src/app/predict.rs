@@ -8,10 +8,16 @@ use crate::{base::limits::PREDICTED_MAX, vt::screen::Screen};
 /// A guess that nothing confirmed for so long was wrong.
 pub const WITHDRAWN_AFTER: Duration = Duration::from_secs(1);
 
+/// Signs that prompts echo in place of what is typed. Typed themselves, they tell nothing of whether a prompt echoes.
+const MASKS: &[char] = &[
+    '*', '#', '·', '•', '‣', '∙', '⋅', '∗', '●', '○', '◌', '◎', '◉', '◦', '⚫', '⬤', '⦁', '■', '□',
+    '▪', '▫', '◆', '◇', '★', '☆', '✱', '✲', '⁎', '█', '▒', '░',
+];
+
 /// What was typed, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// One character that takes one cell.
+    /// One character that takes one cell, and is no sign that masks others.
     Letter(char),
     /// Anything else: nobody knows what it does.
     Other,
@@ -23,7 +29,11 @@ impl Typed {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let mut letters = text.chars();
         match (letters.next(), letters.next()) {
-            (Some(it), None) if !it.is_control() && crate::base::text::width(text) == 1 => {
+            (Some(it), None)
+                if !it.is_control()
+                    && !MASKS.contains(&it)
+                    && crate::base::text::width(text) == 1 =>
+            {
                 Self::Letter(it)
             }
             _ => Self::Other,
@@ -225,6 +235,26 @@ mod tests {
         pane.prints("*");
         pane.types("more");
         assert_eq!(pane.shown(), "");
+    }
+
+    #[test]
+    fn a_password_with_the_sign_that_masks_it_is_never_shown() {
+        for mask in MASKS {
+            let mut pane = Pane::new();
+            pane.prints("Password: ");
+            for letter in ["h", "u", "n", &mask.to_string(), "t", "e", "r"] {
+                pane.types(letter);
+                assert_eq!(pane.shown(), "", "{mask}");
+                pane.prints(&mask.to_string());
+            }
+            // Two that are on their way together.
+            pane.types(&format!("{mask}x"));
+            pane.prints(&mask.to_string());
+            assert_eq!(pane.shown(), "", "{mask}");
+            pane.prints(&mask.to_string());
+            pane.types("y");
+            assert_eq!(pane.shown(), "", "{mask}");
+        }
     }
 
     #[test]

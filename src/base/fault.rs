@@ -33,6 +33,7 @@ pub struct Fault {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    stands: bool,
 }
 
 /// The usual result of anything that can fail across layers.
@@ -41,7 +42,7 @@ pub type Outcome<T> = Result<T, Fault>;
 impl Fault {
     /// Makes a fault; `message` is one line: what failed, on what, lower case, no full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, stands: false }
     }
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(Kind::Denied, message)
@@ -90,6 +91,13 @@ impl Fault {
         self
     }
 
+    /// Another try finds the same, until a person has mended something: whoever tries by itself takes its time.
+    #[must_use]
+    pub fn standing(mut self) -> Self {
+        self.stands = true;
+        self
+    }
+
     /// Puts `what` in front of the message, so that a low-level failure names its subject.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {
@@ -99,6 +107,17 @@ impl Fault {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+    /// What failed, and what can be done about it behind that.
+    pub fn with_hint(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+    /// Whether another try would find the same: that was said, or follows from the kind.
+    pub fn is_standing(&self) -> bool {
+        self.stands || matches!(self.kind, Kind::Denied | Kind::Unsupported | Kind::Invalid)
     }
     pub fn message(&self) -> &str {
         &self.message

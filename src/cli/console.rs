@@ -1,10 +1,11 @@
 //! The console: over the hubs of all contexts, or over one that was named.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{
+    context,
     link::{self, Target},
     out,
 };
@@ -30,8 +31,11 @@ pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
             identity: link.identity,
             directory: link::current_directory()?,
             driver: "local".to_owned(),
+            elsewhere: !target.is_local(),
+            said: None,
             files: tui::files::Files::new(&target.paths),
             reread: None,
+            contexts: None,
         }
     } else {
         over_all(&target.paths).await?
@@ -66,7 +70,7 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
     // it comes.
     let reached = if others.is_empty() { Some(own.opener.open().await?) } else { None };
     let many = Arc::new(Many::new(identity.client.clone(), own, reached));
-    many.keep(others.into_iter().map(&contact).collect())?;
+    let said = many.keep(others.into_iter().map(&contact).collect()).err();
     let reread = {
         let (many, paths) = (Arc::downgrade(&many), paths.clone());
         move || {
@@ -75,14 +79,24 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
             many.keep(all.all().iter().skip(1).cloned().map(&contact).collect())
         }
     };
+    let contexts = {
+        let paths = paths.clone();
+        move |change| -> Pin<Box<dyn Future<Output = Outcome<()>> + Send>> {
+            let paths = paths.clone();
+            Box::pin(async move { context::change(&paths, change).await })
+        }
+    };
     Ok(tui::console::Start {
         runtime: many,
         identity,
         hub: "local".to_owned(),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
+        elsewhere: false,
+        said,
         files: tui::files::Files::new(paths),
         reread: Some(Arc::new(reread)),
+        contexts: Some(Arc::new(contexts)),
     })
 }
 

@@ -10,6 +10,7 @@ use super::{
     table::{Cell, Table, Tone},
 };
 use crate::{
+    app::effect::ContextChange,
     base::fault::{Fault, Outcome},
     client,
     config::{
@@ -86,17 +87,55 @@ fn ls(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
+/// The same as `context add` and `rm`, for a console, which has asked whom it asks.
+pub async fn change(paths: &Paths, change: ContextChange) -> Outcome<()> {
+    match change {
+        ContextChange::Add { name, place } => {
+            with_one_more(paths, &name, place.expose(), None).await?.0.save()
+        }
+        ContextChange::Remove(name) => {
+            let mut contexts = Contexts::load(paths)?;
+            let gone = contexts.remove(&name)?;
+            contexts.save()?;
+            forget_keys(paths, &name)?;
+            gateway::end(paths, &gone).await
+        }
+    }
+}
+
+/// What there is with one more, which is not written yet.
+async fn with_one_more(
+    paths: &Paths,
+    name: &ContextName,
+    place: &str,
+    team: Option<TeamFiles>,
+) -> Outcome<(Contexts, Context)> {
     let mut contexts = Contexts::load(paths)?;
     // Before an invitation is taken up, which can be done once.
-    contexts.has_room_for(&args.name)?;
-    let team = team(&args)?;
+    contexts.has_room_for(name)?;
     let address = match &team {
-        Some(files) => client::of_team(&args.address, files)?,
-        None => client::enrol(paths, &args.name, &args.address).await?,
+        Some(files) => client::of_team(place, files)?,
+        None => client::enrol(paths, name, place).await?,
     };
-    let context = Context { name: args.name.clone(), address, team };
+    let context = Context { name: name.clone(), address, team };
     contexts.add(context.clone())?;
+    Ok((contexts, context))
+}
+
+/// There may be none.
+fn forget_keys(paths: &Paths, name: &ContextName) -> Outcome<()> {
+    let keys = paths.context(name);
+    match std::fs::remove_dir_all(&keys) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Fault::io(format_args!("removing {}", keys.display()), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
+    let team = team(&args)?;
+    let (mut contexts, context) = with_one_more(paths, &args.name, &args.address, team).await?;
     if args.chosen {
         contexts.use_(&args.name)?;
     }
@@ -146,16 +185,11 @@ fn choose(paths: &Paths, args: &ContextArgs) -> Outcome<out::Code> {
 fn rm(paths: &Paths, args: &ContextRmArgs) -> Outcome<out::Code> {
     let mut contexts = Contexts::load(paths)?;
     let gone = contexts.remove(&args.name)?;
-    let keys = paths.context(&args.name);
-    let has_keys = keys.exists();
-    if has_keys && !args.yes {
+    if paths.context(&args.name).exists() && !args.yes {
         sure(&args.name)?;
     }
     contexts.save()?;
-    if has_keys {
-        std::fs::remove_dir_all(&keys)
-            .map_err(|error| Fault::io(format_args!("removing {}", keys.display()), &error))?;
-    }
+    forget_keys(paths, &args.name)?;
     told(&gone, &contexts.current()?, args.json)?;
     Ok(out::DONE)
 }

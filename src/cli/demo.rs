@@ -23,8 +23,11 @@ pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
         hub: "demo".to_owned(),
         directory: link::current_directory()?,
         driver: "fake".to_owned(),
+        elsewhere: false,
+        said: None,
         files: tui::files::Files::forgetful(paths),
         reread: None,
+        contexts: None,
     };
     Ok(tui::console::run(start).await?.code)
 }

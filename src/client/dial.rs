@@ -97,7 +97,7 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         lanes: Lanes::default(),
         version: String::new(),
         role: Role::Admin,
-        newer: way.verb("hub stop"),
+        newer: way.mends("stop"),
         mismatch: None,
         tap,
     };
@@ -136,7 +136,9 @@ async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Cha
         return Ok((all.clone(), all.clone(), all, tap));
     }
     let open = || channel(way, opening);
-    let ((input, tap), (control, _), (bulk, _)) = tokio::try_join!(open(), open(), open())?;
+    // One first: what is refused is refused once, and a key that must be touched or unlocked may be by then.
+    let (input, tap) = open().await?;
+    let ((control, _), (bulk, _)) = tokio::try_join!(open(), open())?;
     Ok((input, control, bulk, tap))
 }
 
@@ -174,7 +176,7 @@ fn unreachable_hub(way: &Way, error: &tonic::transport::Error) -> Fault {
         cause = next;
     }
     Fault::lost(format!("no connection to the hub: {cause}: {}", way.shown()))
-        .hint(way.verb("hub start"))
+        .hint(way.mends("start"))
 }
 
 impl Marks {

@@ -19,7 +19,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             AWAKE_LOOKED_AT_EVERY, HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, PING_TRIPS, PING_WITHIN,
-            PING_WITHIN_AWAKE, PING_WITHIN_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SLEPT_MIN,
+            PING_WITHIN_AWAKE, PING_WITHIN_MAX, REFUSED_AFTER_MAX, REFUSED_AFTER_MIN,
+            RETRY_AFTER_MAX, RETRY_AFTER_MIN, SLEPT_MIN,
         },
         text::shown,
     },
@@ -123,7 +124,7 @@ fn slept_since(slept: Duration) -> bool {
 }
 
 /// Waits; not on when this machine slept meanwhile, and tells that.
-async fn rest(pause: Duration) -> bool {
+pub(super) async fn rest(pause: Duration) -> bool {
     let (slept, mut left) = (clock::asleep(), pause);
     while !left.is_zero() {
         let step = left.min(AWAKE_LOOKED_AT_EVERY);
@@ -140,7 +141,7 @@ async fn rest(pause: Duration) -> bool {
 async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
     let since = clock::monotonic();
     let mut reason = parting.reason;
-    let mut pause = RETRY_AFTER_MIN;
+    let (mut pauses, mut last) = (Pauses::default(), None);
     let starts_after = {
         let shared = shared.upgrade()?;
         let broken = shared.wires.send_replace(None);
@@ -163,16 +164,15 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
         starts_after
     };
     loop {
-        let wait = jittered(pause);
+        let wait = pauses.after(last.as_ref());
         {
             let next_try = clock::monotonic() + wait;
             let down = Link::Down { since, reason: reason.clone(), next_try };
             shared.upgrade()?.link.send_replace(down);
         }
-        pause = match rest(wait).await {
-            true => RETRY_AFTER_MIN,
-            false => (pause * 2).min(RETRY_AFTER_MAX),
-        };
+        if rest(wait).await {
+            pauses = Pauses::default();
+        }
         let shared = shared.upgrade()?;
         let starts = starts_after.is_some_and(|it| clock::monotonic() >= it);
         // Something may be drawn by now: nobody is asked.
@@ -184,23 +184,45 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
                 Err(fault) => Err(fault),
             };
         }
-        match dialled {
+        let fault = match dialled {
             Ok(dialled) => return Some(dialled),
-            // Until it is time to start one, that there is none is no news.
-            Err(fault) if starts || starts_after.is_none() => {
-                reason = told(&fault, shared.starter.is_none());
-            }
-            Err(_) => {}
+            Err(fault) => fault,
+        };
+        // Until it is time to start one, that there is none is no news.
+        if starts || starts_after.is_none() {
+            reason = told(&fault, shared.starter.is_none());
         }
+        last = Some(fault);
+    }
+}
+
+/// How long to wait before one try after the other.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(RETRY_AFTER_MIN)
+    }
+}
+
+impl Pauses {
+    /// The pause after the failure of the last try, if there was one: twice the one before, within bounds, which are
+    /// others where only a person can mend it. Tries of many clients are spread.
+    pub(super) fn after(&mut self, last: Option<&Fault>) -> Duration {
+        let (least, most) = match last {
+            Some(fault) if fault.is_standing() => (REFUSED_AFTER_MIN, REFUSED_AFTER_MAX),
+            _ => (RETRY_AFTER_MIN, RETRY_AFTER_MAX),
+        };
+        let pause = self.0.clamp(least, most);
+        self.0 = (pause * 2).min(most);
+        jittered(pause)
     }
 }
 
 /// Why there is no hub; of one elsewhere also what mends it, for nothing here does.
 fn told(fault: &Fault, elsewhere: bool) -> String {
-    match fault.hint_text().filter(|_| elsewhere) {
-        Some(hint) => format!("{}; {hint}", fault.message()),
-        None => fault.message().to_owned(),
-    }
+    if elsewhere { fault.with_hint() } else { fault.message().to_owned() }
 }
 
 /// Spreads tries of many clients: between half of `pause` and all of it.
@@ -221,6 +243,24 @@ mod tests {
         assert_eq!(patience(Duration::MAX), PING_WITHIN_MAX);
         // This machine does not sleep over a test.
         assert!(!slept_since(clock::asleep()));
+    }
+
+    #[test]
+    fn what_only_a_person_mends_is_tried_seldom_and_anything_else_soon() {
+        let refused = Fault::lost("Permission denied (publickey)").standing();
+        let tries = |why: Option<&Fault>| {
+            let (mut pauses, mut spent, mut tries) = (Pauses::default(), Duration::ZERO, 0);
+            while spent < Duration::from_secs(600) {
+                spent += pauses.after(why);
+                tries += 1;
+            }
+            (tries, pauses)
+        };
+        let (seldom, mut pauses) = tries(Some(&refused));
+        assert!(seldom <= 16, "{seldom}");
+        // Once it is mended, and something else is in the way, it is looked for as ever.
+        assert!(pauses.after(Some(&Fault::lost("no route"))) <= RETRY_AFTER_MAX);
+        assert!(tries(None).0 >= 120);
     }
 
     #[test]

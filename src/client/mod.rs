@@ -31,7 +31,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{dial::Wires, start::Starter};
+use self::{dial::Wires, start::Starter, way::Whose};
 pub use self::{
     enrol::{enrol, of_team},
     ssh::proxy_greeting,
@@ -84,7 +84,8 @@ impl Client {
     /// Connects to a hub that runs; a hub that dies later is looked for, not started.
     pub async fn connect(socket: &Path, options: Options) -> Outcome<Self> {
         let opening = Opening { starts: false, asks: false };
-        Self::reach(Way::Unix(socket.to_owned()), options, opening).await
+        let way = Way::Unix { path: socket.to_owned(), whose: Whose::Own };
+        Self::reach(way, options, opening).await
     }
 
     /// Connects to a hub by a way; one that is lost later is looked for, and started by a way that does.
@@ -218,7 +219,7 @@ impl Shared {
     ) -> impl Future<Output = Outcome<Arc<Wires>>> + Send + use<> {
         let mut next = self.wires.subscribe();
         let patience = self.patience.unwrap_or(Duration::MAX);
-        let hint = self.way.verb("hub start");
+        let hint = self.way.mends("start");
         async move {
             let fresh = |it: &Option<Arc<Wires>>| {
                 let broken = broken.as_ref();

@@ -51,6 +51,14 @@ pub fn proxy_greeting() -> String {
     format!("\n{GREETING} {CARRIES} {}\n", env!("CARGO_PKG_VERSION"))
 }
 
+/// What `ssh` says when the same key or host will be refused again. Its exit code is one for all there is.
+const REFUSED: &[&str] = &[
+    "Permission denied (",
+    "Too many authentication failures",
+    "Host key verification failed",
+    "No more authentication methods",
+];
+
 /// What `ssh` says on its way, told to a person at once.
 pub type Tell = fn(&str);
 
@@ -204,7 +212,7 @@ impl Ssh {
             .hint("install the same version there and here");
         }
         match ended.and_then(|it| it.code()) {
-            Some(127) => Fault::lost(told(format!("there is no sandwatch at {place}"))).hint(format!(
+            Some(127) => Fault::lost(told(format!("there is no sandwatch at {place}"))).standing().hint(format!(
                 "install it there, where `{plain} sandwatch --version` finds it: in a directory of the PATH of shells \
                  that are no login"
             )),
@@ -218,7 +226,12 @@ impl Ssh {
                     "" => format!("ssh does not get to {place}"),
                     words => format!("ssh: {words} (on the way to {place})"),
                 };
-                Fault::lost(what).hint(match opening.asks {
+                let refused = |it: &String| REFUSED.iter().any(|of| it.contains(of));
+                let fault = match lines.iter().any(refused) {
+                    true => Fault::lost(what).standing(),
+                    false => Fault::lost(what),
+                };
+                fault.hint(match opening.asks {
                     true => format!("`{plain} sandwatch --version` goes the same way"),
                     false => format!(
                         "nobody is asked here; `sandwatch --context {context} ls` on a terminal asks what ssh does"

@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Client, Opening, Options, Way};
+use super::{Client, Opening, Options, Way, way::Whose};
 use crate::{
     base::{
         clock,
@@ -48,12 +48,13 @@ pub(super) struct Starter {
 /// and speaks no gRPC.
 pub async fn stream(paths: &Paths, starts: bool) -> Outcome<std::os::unix::net::UnixStream> {
     let socket = paths.hub_socket();
+    let hinted = |it| super::way::none_runs(it, "sandwatch hub start");
     let stream = match super::way::connect(&socket).await {
         Err(fault) if fault.kind() == Kind::Lost && starts => {
             Starter::new(paths)?.start().await?;
-            super::way::connect(&socket).await?
+            super::way::connect(&socket).await.map_err(hinted)?
         }
-        done => done?,
+        done => done.map_err(hinted)?,
     };
     let stream = stream.into_std().and_then(|it| it.set_nonblocking(false).map(|()| it));
     stream.map_err(|error| Fault::io("taking a socket over", &error))
@@ -78,8 +79,9 @@ async fn connect_or_start_one(
     gateway: Option<ContextName>,
     options: Options,
 ) -> Outcome<Client> {
+    let whose = gateway.clone().map_or(Whose::Own, Whose::Gateway);
     let starter = Starter { gateway, ..Starter::new(paths)? };
-    let way = Way::Unix(paths.hub_socket());
+    let way = Way::Unix { path: paths.hub_socket(), whose };
     let opening = Opening { starts: false, asks: false };
     match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
         Err(fault) if fault.kind() == Kind::Lost => {

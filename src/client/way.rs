@@ -24,7 +24,7 @@ use crate::{
     },
     config::{
         address::{Address, Host},
-        contexts::Context,
+        contexts::{Context, ContextName},
         paths::{Paths, SocketPath},
         team::TeamFiles,
     },
@@ -39,7 +39,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bytes for T {}
 #[derive(Clone, Debug)]
 pub enum Way {
     /// A socket of this machine.
-    Unix(PathBuf),
+    Unix { path: PathBuf, whose: Whose },
     /// The operator's own `ssh`, and a proxy over there.
     Ssh(Ssh),
     /// Mutual TLS.
@@ -53,6 +53,17 @@ pub enum Shows {
     Kept(PathBuf),
     /// What a team's own authority gave.
     Team(TeamFiles),
+}
+
+/// Whose hub is behind a socket of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This user's own one.
+    Own,
+    /// The one of a gateway, which is this user's as well.
+    Gateway(ContextName),
+    /// Somebody's, of whom only the socket is known, by this context.
+    Other(ContextName),
 }
 
 /// What may happen while a way is opened.
@@ -89,7 +100,13 @@ impl Way {
     /// The way to the hub of a context.
     pub fn to(context: &Context, paths: &Paths) -> Outcome<Self> {
         match &context.address {
-            Address::Unix(path) => Ok(Self::Unix(path.clone())),
+            Address::Unix(path) => Ok(Self::Unix {
+                path: path.clone(),
+                whose: match context.name.is_local() {
+                    true => Whose::Own,
+                    false => Whose::Other(context.name.clone()),
+                },
+            }),
             Address::Ssh { user, host, port } => {
                 Ok(Self::Ssh(Ssh::new(&context.name, user.as_deref(), host, *port)))
             }
@@ -102,9 +119,10 @@ impl Way {
                 },
             }),
             // A hub of its own, on this machine, speaks to it.
-            Address::OpenShell { .. } => {
-                Ok(Self::Unix(paths.of_gateway(&context.name).hub_socket()))
-            }
+            Address::OpenShell { .. } => Ok(Self::Unix {
+                path: paths.of_gateway(&context.name).hub_socket(),
+                whose: Whose::Gateway(context.name.clone()),
+            }),
         }
     }
 
@@ -121,7 +139,9 @@ impl Way {
     /// Opens one stream. The caller bounds the time.
     pub(super) async fn open(&self, opening: Opening) -> Outcome<Opened> {
         match self {
-            Self::Unix(path) => unix(path).await,
+            Self::Unix { path, .. } => {
+                unix(path).await.map_err(|it| none_runs(it, &self.mends("start")))
+            }
             Self::Ssh(ssh) => ssh.open(opening).await,
             Self::Https { host, port, shows } => https::open(host, *port, shows).await,
         }
@@ -157,7 +177,7 @@ impl Way {
 
     /// Whether a network is between: its silence is no sign of life.
     pub(super) fn is_far(&self) -> bool {
-        !matches!(self, Self::Unix(_))
+        !matches!(self, Self::Unix { .. })
     }
 
     /// Whether opening it starts a hub by itself.
@@ -168,7 +188,7 @@ impl Way {
     /// How long a hub may take to be reached.
     pub(super) fn within(&self, opening: Opening) -> Duration {
         match self {
-            Self::Unix(_) => ANSWER_WITHIN,
+            Self::Unix { .. } => ANSWER_WITHIN,
             _ if opening.asks => REACH_ASKING_WITHIN,
             _ => REACH_WITHIN,
         }
@@ -177,20 +197,31 @@ impl Way {
     /// Where it leads, for people.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::Unix(path) => path.display().to_string(),
+            Self::Unix { path, .. } => path.display().to_string(),
             Self::Ssh(ssh) => ssh.address().to_string(),
             Self::Https { host, port, .. } => format!("https://{host}:{port}"),
         }
     }
 
-    /// A verb for that hub, as it is typed.
-    pub(super) fn verb(&self, verb: &str) -> String {
-        match self {
-            Self::Ssh(ssh) => format!("sandwatch --context {} {verb}", ssh.context()),
-            Self::Https { host, .. } => format!("on {host}: sandwatch {verb}"),
-            Self::Unix(_) => format!("sandwatch {verb}"),
-        }
+    /// What starts or stops that hub, as it is typed: `hub VERB`, and nobody else's.
+    pub(super) fn mends(&self, verb: &str) -> String {
+        let context = match self {
+            Self::Unix { whose: Whose::Own, .. } => return format!("sandwatch hub {verb}"),
+            Self::Https { host, .. } => return format!("on {host}: sandwatch hub {verb}"),
+            // One of which only the socket is known can be ended from here, but not started.
+            Self::Unix { whose: Whose::Other(_), .. } if verb == "start" => {
+                return "whoever's hub that is starts it: sandwatch hub start".to_owned();
+            }
+            Self::Unix { whose: Whose::Gateway(name) | Whose::Other(name), .. } => name,
+            Self::Ssh(ssh) => ssh.context(),
+        };
+        format!("sandwatch --context {context} hub {verb}")
     }
+}
+
+/// Where no hub is, what starts one.
+pub(super) fn none_runs(fault: Fault, mends: &str) -> Fault {
+    if fault.kind() == Kind::Lost { fault.hint(mends) } else { fault }
 }
 
 async fn unix(path: &Path) -> Outcome<Opened> {
@@ -209,6 +240,36 @@ pub(super) async fn connect(path: &Path) -> Outcome<UnixStream> {
             Io::PermissionDenied => "the hub is somebody else's".to_owned(),
             _ => format!("no connection to the hub: {error}"),
         };
-        Fault::new(Kind::Lost, format!("{why}: {}", path.display())).hint("sandwatch hub start")
+        Fault::new(Kind::Lost, format!("{why}: {}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mends_one_hub_names_that_one_and_no_other() {
+        let named = |name: &str, address: &str| {
+            let name = name.parse().unwrap();
+            let context = Context { name, address: address.parse().unwrap() };
+            Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
+        };
+        let old = named("old", "unix:/run/old.sock");
+        let gateway = named("lab", "openshell://lab.example.org:8080");
+        let far = named("far", "ssh://far.example.org");
+        for (way, stop, start) in [
+            (
+                &old,
+                "sandwatch --context old hub stop",
+                "whoever's hub that is starts it: sandwatch hub start",
+            ),
+            (&gateway, "sandwatch --context lab hub stop", "sandwatch --context lab hub start"),
+            (&far, "sandwatch --context far hub stop", "sandwatch --context far hub start"),
+        ] {
+            assert_eq!((way.mends("stop").as_str(), way.mends("start").as_str()), (stop, start));
+        }
+        let own = Way::Unix { path: "/run/own.sock".into(), whose: Whose::Own };
+        assert_eq!(own.mends("stop"), "sandwatch hub stop");
+    }
 }

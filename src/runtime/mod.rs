@@ -230,6 +230,8 @@ pub struct HubSeen {
     pub link: Link,
     /// What we may do there, as it says; `Admin` until it has.
     pub role: Role,
+    /// Why its feed tells nothing though it is reached, with what mends that; safe to show. `None` = it tells.
+    pub silent: Option<String>,
     /// Sandboxes of it that are not told of: there were more than fit beside those of others.
     pub left_out: u64,
 }

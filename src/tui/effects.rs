@@ -201,6 +201,7 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
+            Act::CloseLane(session) => drop(self.lanes.remove(&session)),
             Act::Nudge { session, what } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.nudge(&session, what).await.map(|()| Reply::Nothing)
             }),

@@ -14,7 +14,7 @@ use crate::{
 const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
 pub(super) const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 
-/// The feed of changes, asked for again should it ever end.
+/// The feed of changes, asked for again should it ever end, which is told.
 pub(super) async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     let mut pause = RECONNECT_AFTER_MIN;
     loop {
@@ -34,6 +34,9 @@ pub(super) async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) 
             },
         };
         tracing::warn!(%why, "the feed ended");
+        if answers.send(Msg::Silent(why.with_hint())).await.is_err() {
+            return;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_AFTER_MAX);
     }
@@ -87,6 +90,7 @@ pub(super) async fn states(
                 link,
                 role,
                 again_at,
+                silent: it.silent.clone(),
                 left_out,
             }
         };

@@ -84,7 +84,13 @@ impl View<'_> {
                 Line::Heading(hub) => self.hub_heading(&mut inside, y, hub),
             }
         }
-        if shown == 0 && fleet.known && (all > 0 || !self.state.hubs.are_many()) {
+        if let Some(why) = self.state.silent().filter(|_| shown == 0) {
+            let room = list.width.saturating_sub(1);
+            let lines = wrap(&visible(&format!("no list of sandboxes: {why}")), usize::from(room));
+            for (y, line) in (list.y..list.y + list.height).zip(lines) {
+                inside.text(list.x + 1, y, room, &line, self.theme.style(Role::Error));
+            }
+        } else if shown == 0 && fleet.known && (all > 0 || !self.state.hubs.are_many()) {
             let back = if self.state.line.is_some() { Action::LineCancel } else { Action::Back };
             let key = self.state.key_words(back);
             let mut lines = vec![format!("nothing passes the filter; {key} clears it")];
@@ -103,6 +109,7 @@ impl View<'_> {
         let area = brush.area();
         let words = visible(&hub.words(self.state.now.since_start));
         let role = match &hub.link {
+            Link::Up { .. } if hub.silent.is_some() => Role::Error,
             Link::Up { .. } if hub.left_out > 0 => Role::Warning,
             Link::Up { .. } => Role::Dim,
             Link::Connecting => Role::Warning,

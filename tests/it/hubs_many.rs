@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -18,15 +18,20 @@ use sandwatch::{
         many::{Contact, Many, Opener},
     },
     config::paths::Paths,
+    driver::fake::FakeDriver,
     model::{
         event::{Event, SnapshotReason},
+        gauge::GaugesWanted,
         sandbox::{Sandbox, State},
     },
     runtime::{BoxStream, HubSeen, Link, Runtime},
+    wire::PROTOCOL,
 };
 
 use crate::{
+    engine_support::open,
     given::{soon, who},
+    hub_strange::{Deaf, bare},
     hub_support::{Hub, SOON, engine, next, spec},
 };
 
@@ -40,6 +45,29 @@ impl Opener for Socket {
     async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         let options = Options { identity: who("me"), patience: None };
         Ok(Arc::new(Client::connect(&self.0, options).await?))
+    }
+}
+
+/// The same, of which a test knows whether anybody still holds it.
+struct Held(PathBuf, Arc<Mutex<Vec<Weak<Client>>>>);
+
+#[async_trait]
+impl Opener for Held {
+    async fn open(&self) -> Outcome<Reached> {
+        let options = Options { identity: who("me"), patience: None };
+        let runtime = Arc::new(Client::connect(&self.0, options).await?);
+        self.1.lock().unwrap().push(Arc::downgrade(&runtime));
+        Ok(Reached { runtime, client: who("me").client })
+    }
+}
+
+/// One that is reached, and never answers.
+struct Mute;
+
+#[async_trait]
+impl Opener for Mute {
+    async fn open(&self) -> Outcome<Reached> {
+        Ok(Reached { runtime: Arc::new(Deaf), client: who("me").client })
     }
 }
 
@@ -160,11 +188,13 @@ struct Known {
     feed: BoxStream<Outcome<Event>>,
     all: Vec<(HubNumber, String)>,
     gaps: Vec<HubNumber>,
+    notices: Vec<String>,
 }
 
 impl Known {
     async fn of(many: &Many) -> Self {
-        Self { feed: many.events().await.unwrap(), all: Vec::new(), gaps: Vec::new() }
+        let feed = many.events().await.unwrap();
+        Self { feed, all: Vec::new(), gaps: Vec::new(), notices: Vec::new() }
     }
 
     fn take(&mut self, event: Event) {
@@ -182,6 +212,7 @@ impl Known {
                 self.all.retain(|of| *of != it);
                 self.all.push(it);
             }
+            Event::Notice { notice, .. } => self.notices.push(notice.text),
             _ => {}
         }
         self.all.sort();
@@ -280,4 +311,75 @@ async fn contexts_come_and_go_and_a_number_is_never_another_s() {
 async fn seen_soon(many: &Many, count: usize) -> Vec<(u32, String)> {
     soon("so many hubs", || seen(many).len() == count).await;
     seen(many).into_iter().map(|it| (it.number.0, it.name)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_is_reached_and_tells_nothing_says_why() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("home");
+    let _hub = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    let (old, _client) = bare(PROTOCOL + 1).await;
+    let many = Many::new(who("me").client, at("local", &home), None);
+    many.keep(vec![contact("old", Socket(old.path().join("hub.sock")))]).unwrap();
+    let _known = Known::of(&many).await;
+    let silent = |it: HubNumber| seen(&many).into_iter().find(|of| of.number == it)?.silent;
+    soon("it says why", || silent(WORK).is_some_and(|it| it.contains("protocol"))).await;
+    assert!(is_up(&many, WORK) && silent(HubNumber::FIRST).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_lacks_a_hub_says_so_and_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("home");
+    let _hub = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    let many = Many::new(who("me").client, at("local", &home), None);
+    many.keep(vec![contact("work", Mute)]).unwrap();
+    soon("both are reached", || is_up(&many, HubNumber::FIRST) && is_up(&many, WORK)).await;
+    let mut known = Known::of(&many).await;
+    for _ in 0..2 {
+        assert_eq!(many.snapshots().await.unwrap(), []);
+    }
+    assert_eq!(many.recordings().await.unwrap(), []);
+    known.until("both are told", |it| it.notices.len() == 2).await;
+    let told =
+        |what: &str| format!("{what} of work are not in the list: it did not answer in time");
+    assert_eq!(known.notices, [told("snapshots"), told("recordings")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_taken_out_is_let_go_of_and_one_that_comes_has_gauges() {
+    let temp = tempfile::tempdir().unwrap();
+    let (own, other) = (temp.path().join("own"), temp.path().join("other"));
+    let mut hubs = Vec::new();
+    for home in [&own, &other] {
+        let engine = open(home, &FakeDriver::staged()).await.unwrap();
+        hubs.push(Hub::start(home, Arc::new(engine)).await);
+    }
+    let held: Arc<Mutex<Vec<Weak<Client>>>> = Arc::default();
+    let work = || contact("work", Held(Paths::under(&other).hub_socket(), held.clone()));
+    let many = Many::new(who("me").client, at("local", &own), None);
+    // Looked at before there is another.
+    let mut rounds = many.gauges(GaugesWanted { only: Vec::new(), watch: true }).await.unwrap();
+    let mut known = Known::of(&many).await;
+    let mut lanes = Vec::new();
+    for number in [WORK, HubNumber(2)] {
+        many.keep(vec![work()]).unwrap();
+        soon("it is reached", || is_up(&many, number)).await;
+        let one = many.one(number).unwrap();
+        if number == WORK {
+            run(&*one, temp.path(), "box").await;
+        }
+        lanes.push(one);
+        known.until("it is listed", |it| it.names() == ["box@work"]).await;
+        let has = |of: &sandwatch::model::gauge::Gauges| {
+            of.sandboxes.iter().any(|it| it.sandbox.hub() == number)
+        };
+        while !has(&next(&mut rounds, "its gauges").await.unwrap().unwrap()) {}
+        many.keep(Vec::new()).unwrap();
+        known.until("it goes", |it| it.names().is_empty()).await;
+        soon("nobody holds it", || held.lock().unwrap().iter().all(|it| it.upgrade().is_none()))
+            .await;
+    }
+    assert_eq!(held.lock().unwrap().len(), 2);
+    assert_eq!(lanes[1].list().await.unwrap_err().kind(), Kind::Absent);
 }

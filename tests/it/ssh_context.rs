@@ -205,3 +205,18 @@ fn the_console_says_why_there_is_no_hub_and_what_mends_it() {
     pty.ended();
     pty.assert_restored();
 }
+
+#[test]
+fn a_key_that_is_refused_is_refused_once_and_then_seldom() {
+    let Some(it) = Sshd::start() else { return };
+    it.forget_key();
+    let mut command = CommandBuilder::new(PROGRAM);
+    command.cwd(it.near.workspace());
+    command.env("SANDWATCH_SSH", it.ssh());
+    let mut pty = Pty::run(command, &it.near, (160, 30), ("", ""));
+    pty.wait_for("1 hub down");
+    // Not three at once, and no more of them in the time that this took.
+    assert!(it.pids().len() <= 2, "{:?}", it.pids());
+    pty.signal(Signal::TERM);
+    pty.ended();
+}

@@ -179,6 +179,8 @@ pub enum Argument {
     Pattern,
     /// The context of a hub; empty = the one that is meant.
     Hub,
+    /// What is done to contexts.toml.
+    Context,
 }
 
 impl Argument {
@@ -195,6 +197,7 @@ impl Argument {
             Self::SandboxName => "[SANDBOX [NAME]]",
             Self::Pattern => "[TEXT]",
             Self::Hub => "[CONTEXT]",
+            Self::Context => "add NAME INVITE|ADDRESS, rm NAME",
         }
     }
 }

@@ -50,6 +50,9 @@ actions! {
     Doctor, "app.doctor", Global, None, "Doctor",
         "Ask the hub what works on its machine, what does not, and how to get it.",
         [], "doctor" Hub;
+    Contexts, "app.contexts", Global, None, "Contexts",
+        "Add a hub to this console, or take one out.",
+        [], "context" Context;
     NextPlace, "app.next", Global, None, "Next place",
         "Move between the fleet and the panes, left to right.",
         [Global "tab", Prefix "o"];

@@ -10,7 +10,7 @@ pub(super) use pending::Deeds;
 pub use pending::Pending;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -91,6 +91,8 @@ pub struct State {
     /// The operator's home, which `~` stands for in the dialog.
     pub home: Option<PathBuf>,
     pub driver: String,
+    /// The first hub is somebody else's, or on another machine.
+    pub elsewhere: bool,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
     pub config: Config,
@@ -104,6 +106,8 @@ pub struct State {
     /// What we may do there.
     pub role: Role,
     pub hubs: Hubs,
+    /// Why the feed of the only hub tells nothing.
+    pub(super) silent: Option<String>,
     pub fleet: Fleet,
     pub asks: Asks,
     pub board: Board,
@@ -125,6 +129,8 @@ pub struct State {
     pub follow: Option<SessionId>,
     pub watches: BTreeMap<SessionId, Watch>,
     pub grip: Option<Grip>,
+    /// Sessions that were typed into or whose keyboard was asked for: each has a queue of its own.
+    pub(super) lanes: BTreeSet<SessionId>,
     /// The keyboard went away by itself, and the operator may not have noticed.
     pub lost: Option<Lost>,
     pub copy: Option<Copy>,
@@ -202,7 +208,8 @@ pub struct State {
 impl State {
     #[expect(clippy::too_many_lines, reason = "one line for each of its fields")]
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
+        let Setup { me, name, hub, directory, home, driver, elsewhere, size, config, keymap, zone } =
+            setup;
         let state = Self {
             me,
             my_name: name,
@@ -210,6 +217,7 @@ impl State {
             directory,
             home,
             driver,
+            elsewhere,
             size,
             mouse: config.mouse,
             grid: Grid::with_panes(usize::from(config.layout)),
@@ -221,6 +229,7 @@ impl State {
             link: Link::Connecting,
             role: Role::Admin,
             hubs: Hubs::default(),
+            silent: None,
             fleet: Fleet::default(),
             asks: Asks::default(),
             board: Board::default(),
@@ -235,6 +244,7 @@ impl State {
             follow: None,
             watches: BTreeMap::new(),
             grip: None,
+            lanes: BTreeSet::new(),
             lost: None,
             copy: None,
             overlay: None,
@@ -390,6 +400,8 @@ impl State {
         if self.hubs.are_many() {
             let all = self.hubs.iter().map(|it| (it.number, it.name.clone())).collect();
             dialog.know_hubs(all, self.hub_here());
+        } else if self.elsewhere {
+            dialog.is_elsewhere();
         }
         dialog
     }

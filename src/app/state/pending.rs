@@ -51,6 +51,11 @@ pub enum Pending {
     },
     Search(SessionId),
     Doctor,
+    /// Contexts.toml is changed; what is done and what was, in words.
+    Contexts {
+        doing: String,
+        done: String,
+    },
     Snapshots,
     Snapshot {
         sandbox: String,

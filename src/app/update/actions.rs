@@ -105,6 +105,7 @@ impl Turn<'_> {
                 state.overlay = Some(Overlay::Notices { top: 0 });
             }
             Action::Doctor => self.open_doctor(argument),
+            Action::Contexts => self.change_contexts(argument),
             Action::NextPlace => self.step_place(true),
             Action::PreviousPlace => self.step_place(false),
             Action::Suspend => {

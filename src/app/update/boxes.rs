@@ -11,7 +11,10 @@ use crate::{
         palette::{PAGE, RECENT_MAX},
         state::{HISTORY_MAX, LineKind, LineMode, Overlay, Place},
     },
-    base::limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX},
+    base::{
+        id::HubNumber,
+        limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX},
+    },
     model::event::Level,
 };
 
@@ -116,6 +119,11 @@ impl Turn<'_> {
             Argument::Program => self.state.agents.clone(),
             Argument::Sandbox | Argument::SandboxProgram | Argument::SandboxName => {
                 self.state.fleet.names(OFFERS_MAX)
+            }
+            Argument::Context => {
+                let others = self.state.hubs.iter().filter(|it| it.number != HubNumber::FIRST);
+                let gone = others.map(|it| format!("rm {}", it.name));
+                ["add ".to_owned()].into_iter().chain(gone).collect()
             }
             Argument::Hub => self.state.hubs.iter().map(|it| it.name.clone()).collect(),
             Argument::Nothing | Argument::Pattern => Vec::new(),

@@ -31,6 +31,7 @@ use crate::{
 
 impl Turn<'_> {
     pub(super) fn event(&mut self, event: Event) {
+        self.state.silent = None;
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
                 self.list_came(HubNumber::FIRST, reason, |fleet| fleet.snapshot(sandboxes));
@@ -64,14 +65,31 @@ impl Turn<'_> {
                 self.state.voices.keep(|it| fleet.get(it).is_some());
             }
             Event::Notice { notice, .. } => {
-                let row = notice.sandbox.as_ref().and_then(|it| self.state.fleet.get(it));
-                let text = match row {
-                    Some(row) => format!("{}: {}", row.sandbox.name, notice.text),
+                // What is about no sandbox that is listed is still said by one of several hubs.
+                let text = match &notice.sandbox {
+                    Some(id) => match self.state.fleet.get(id) {
+                        Some(row) => format!("{}: {}", row.sandbox.name, notice.text),
+                        None => self.state.said_of(id.hub(), &notice.text),
+                    },
                     None => notice.text,
                 };
                 self.notice(notice.level, &text);
             }
             Event::Said { session, fact, .. } => self.said(&session, fact),
+        }
+    }
+
+    /// The only hub is reached, and tells nothing of its sandboxes. Said once for each reason.
+    pub(super) fn silent(&mut self, why: String) {
+        let before = self.state.silent().map(str::to_owned);
+        self.state.silent = Some(why);
+        self.tell_silence(before.as_deref());
+    }
+
+    fn tell_silence(&mut self, before: Option<&str>) {
+        let now = self.state.silent().filter(|it| before != Some(it));
+        if let Some(text) = now.map(|why| format!("no list of sandboxes: {why}")) {
+            self.notice(Level::Error, &text);
         }
     }
 
@@ -308,6 +326,7 @@ impl Turn<'_> {
         let gone: Vec<HubNumber> = self.state.hubs.iter().map(|it| it.number).collect();
         let gone = gone.into_iter().filter(|it| hubs.get(*it).is_none());
         let gone: Vec<HubNumber> = gone.collect();
+        let silent = self.state.silent().map(str::to_owned);
         let before = std::mem::replace(&mut self.state.hubs, hubs);
         for hub in gone {
             self.state.returns.remove(&hub);
@@ -328,6 +347,7 @@ impl Turn<'_> {
                 self.link(hub, &old, link);
             }
         }
+        self.tell_silence(silent.as_deref());
         self.state.dirty = true;
     }
 
@@ -377,6 +397,10 @@ impl Turn<'_> {
             self.cut(hub);
         }
         if is_up && !was_up {
+            if hub == HubNumber::FIRST {
+                // Of the hub that was there before.
+                self.state.silent = None;
+            }
             self.look_again_after_link();
             self.take_again(hub);
             // Before the list comes, nobody knows what is held.

@@ -6,6 +6,7 @@ mod apply;
 mod asks;
 mod away;
 mod boxes;
+mod contexts;
 mod diff;
 mod ended;
 mod feed;
@@ -184,6 +185,7 @@ impl Turn<'_> {
             Msg::Files(news) => self.files_news(news),
             Msg::Link(link) => self.only_link(link),
             Msg::Role(role) => self.state.role = role,
+            Msg::Silent(why) => self.silent(why),
             Msg::Hubs(hubs) => self.hubs(hubs),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),
@@ -217,6 +219,9 @@ impl Turn<'_> {
         if pending.is_some() && self.state.pending.len() >= PENDING_MAX {
             self.notice(Level::Error, "the hub does not keep up: nothing more is sent to it");
             return None;
+        }
+        if let Act::Input { session, .. } | Act::Lease { session, .. } = &act {
+            self.state.lanes.insert(session.clone());
         }
         let id = EffectId(self.state.next_id);
         self.state.next_id += 1;
@@ -257,6 +262,7 @@ impl Turn<'_> {
     fn settle(&mut self) {
         self.follow_cursor();
         self.keep_focus_true();
+        self.close_lanes();
         self.count_asks();
         let frame = layout::frame(self.state);
         if frame != self.state.frame {
@@ -364,6 +370,17 @@ impl Turn<'_> {
         let fleet = &self.state.fleet;
         for tab in self.state.grid.tabs_mut().filter(|_| fleet.known) {
             tab.retain(|id| fleet.session(id).is_some());
+        }
+    }
+
+    /// What is gone is typed into no more.
+    fn close_lanes(&mut self) {
+        let fleet = &self.state.fleet;
+        let gone = |it: &&SessionId| fleet.known && fleet.session(it).is_none();
+        let gone: Vec<SessionId> = self.state.lanes.iter().filter(gone).cloned().collect();
+        for session in gone {
+            self.state.lanes.remove(&session);
+            self.start(Act::CloseLane(session), None);
         }
     }
 

@@ -75,6 +75,8 @@ impl Turn<'_> {
                 self.asks_done(id, it, result);
             }
             (Pending::Doctor, result) => self.checked(result),
+            (Pending::Contexts { done, .. }, Ok(_)) => self.notice(Level::Info, &done),
+            (Pending::Contexts { doing, .. }, Err(fault)) => self.fault(&doing, &fault),
             (Pending::Files(it), result) => self.files_done(id, it, result),
             (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };

@@ -226,6 +226,7 @@ impl Turn<'_> {
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
             Deed::Interrupt(session) => self.interrupted(session),
             Deed::RemoveRule(hub, name) => self.remove_rule(hub, name),
+            Deed::RemoveContext(name) => self.remove_context(name),
             Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
             Deed::CopyOver { sandbox, path, to } => self.copy_to(sandbox, path, to, true),
             Deed::TakeBack { sandbox, directory, overwrite } => {
@@ -334,7 +335,11 @@ impl Turn<'_> {
         let dialog = self.dialog(command);
         match dialog.order(size) {
             Ok(order) => {
-                self.create(dialog.hub, order);
+                let asked = self.create(dialog.hub, order);
+                if let Some(kept) = dialog.kept_back().filter(|_| asked.is_some()) {
+                    let text = format!("starting a sandbox; {kept}");
+                    self.notice(Level::Info, &self.state.said_of(dialog.hub, &text));
+                }
             }
             Err((_, why)) => self.notice(Level::Error, &why),
         }

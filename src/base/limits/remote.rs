@@ -21,6 +21,10 @@ pub const REACH_ASKING_WITHIN: Duration = Duration::from_secs(180);
 pub const SSH_CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 pub const SSH_ALIVE_EVERY: Duration = Duration::from_secs(15);
 pub const SSH_SILENT_MAX: u32 = 3;
+/// Pause before a hub is looked for again where only a person can mend what was in the way, a key that is refused say;
+/// doubled each time up to the larger: what bans addresses counts five refusals in ten minutes.
+pub const REFUSED_AFTER_MIN: Duration = Duration::from_secs(10);
+pub const REFUSED_AFTER_MAX: Duration = Duration::from_secs(120);
 /// What is kept of the words of `ssh`, in bytes and lines, and how long they are waited for once it has ended.
 pub const SSH_WORDS_BYTES_MAX: usize = 512;
 pub const SSH_WORD_LINES_MAX: usize = 3;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::AbortHandle,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -24,7 +24,7 @@ use crate::{
         id::HubNumber,
         limits::{HUB_FEED_QUEUED_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SANDBOXES_MAX},
     },
-    model::event::{Event, SnapshotReason},
+    model::event::{Event, Notice, SnapshotReason},
     runtime::BoxStream,
 };
 
@@ -42,9 +42,15 @@ impl Drop for Feed {
 }
 
 impl Feed {
-    fn of(member: Arc<Member>) -> Self {
+    fn of(member: Arc<Member>, bell: mpsc::Sender<()>) -> Self {
         let (sender, events) = mpsc::channel(HUB_FEED_QUEUED_MAX);
         let (reached, mark) = (member.reached(), member.mark.clone());
+        let of = Arc::downgrade(&member);
+        let tell = move |why: Option<String>| {
+            if of.upgrade().is_some_and(|it| it.set_silent(why)) {
+                member::ring(&bell);
+            }
+        };
         let pump = tokio::spawn(async move {
             let Some(runtime) = reached.await else { return };
             let mut pause = RETRY_AFTER_MIN;
@@ -57,6 +63,7 @@ impl Feed {
                             Some(Err(fault)) => break fault,
                             Some(Ok(event)) => {
                                 pause = RETRY_AFTER_MIN;
+                                tell(None);
                                 if sender.send(mark.put(event)).await.is_err() {
                                     return;
                                 }
@@ -65,6 +72,7 @@ impl Feed {
                     },
                 };
                 tracing::warn!(hub = %mark.name, %why, "the feed of a hub ended");
+                tell(Some(why.with_hint()));
                 tokio::time::sleep(super::jittered(pause)).await;
                 pause = (pause * 2).min(RETRY_AFTER_MAX);
             }
@@ -94,7 +102,7 @@ impl Feeds {
         for member in members.iter() {
             if !self.feeds.iter().any(|it| Arc::ptr_eq(&it.member, member)) {
                 self.shares.come(member.mark.hub);
-                self.feeds.push(Feed::of(member.clone()));
+                self.feeds.push(Feed::of(member.clone(), self.bell.clone()));
             }
         }
         self.parted |= members.len() > 1;
@@ -157,6 +165,7 @@ impl Feeds {
 /// Puts them together, until nobody listens.
 async fn merge(
     mut members: watch::Receiver<Members>,
+    mut missing: broadcast::Receiver<Notice>,
     bell: mpsc::Sender<()>,
     out: mpsc::Sender<Outcome<Event>>,
 ) {
@@ -167,8 +176,8 @@ async fn merge(
         parted: false,
         bell,
     };
-    let now = members.borrow_and_update().clone();
-    let mut events = feeds.settle(&now);
+    // Nothing here keeps one that was taken out.
+    let mut events = feeds.settle(&members.borrow_and_update().clone());
     loop {
         for event in events {
             if out.send(Ok(event)).await.is_err() {
@@ -180,9 +189,10 @@ async fn merge(
                 if changed.is_err() {
                     return;
                 }
-                let now = members.borrow_and_update().clone();
-                feeds.settle(&now)
+                feeds.settle(&members.borrow_and_update().clone())
             }
+            // What was said too fast to be heard is said in the log.
+            Ok(notice) = missing.recv() => vec![Event::Notice { seq: 0, notice }],
             (hub, event) = poll_fn(|context| feeds.poll(context)) => feeds.take(hub, event),
             () = out.closed() => return,
         };
@@ -192,7 +202,12 @@ async fn merge(
 impl Many {
     pub(super) fn merged_events(&self) -> BoxStream<Outcome<Event>> {
         let (sender, events) = mpsc::channel(1);
-        tokio::spawn(merge(self.members.subscribe(), self.bell.clone(), sender));
+        tokio::spawn(merge(
+            self.members.subscribe(),
+            self.missing.subscribe(),
+            self.bell.clone(),
+            sender,
+        ));
         Box::pin(ReceiverStream::new(events))
     }
 }

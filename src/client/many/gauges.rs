@@ -3,14 +3,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{Many, one::One};
+use super::{Many, Members, one::One};
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::Outcome,
+        fault::{Fault, Outcome},
         id::HubNumber,
         limits::{MERGE_WITHIN, RETRY_AFTER_MAX},
     },
@@ -53,23 +56,95 @@ impl Rounds {
     }
 }
 
+type Came = (HubNumber, Outcome<Gauges>);
+
+/// Readings of one hub, which end with this.
+struct Reader(AbortHandle);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Reader {
+    fn of(one: One, wanted: GaugesWanted, out: mpsc::Sender<Came>) -> Self {
+        Self(tokio::spawn(read(one, wanted, out)).abort_handle())
+    }
+}
+
 /// Readings of one hub, asked for again whenever they end.
-async fn read(one: One, wanted: GaugesWanted, out: mpsc::Sender<(HubNumber, Gauges)>) {
+async fn read(one: One, wanted: GaugesWanted, out: mpsc::Sender<Came>) {
     let hub = one.number();
+    if one.reached().await.is_none() {
+        return;
+    }
     loop {
-        if let Ok(mut rounds) = one.gauges(wanted.clone()).await {
-            while let Some(Ok(mut round)) = rounds.next().await {
-                if hub != HubNumber::FIRST {
-                    by_our_clock(&mut round, clock::wall());
+        let why = match one.gauges(wanted.clone()).await {
+            Err(fault) => fault,
+            Ok(mut rounds) => loop {
+                match rounds.next().await {
+                    None => break Fault::lost("the hub ended the readings"),
+                    Some(Err(fault)) => break fault,
+                    Some(Ok(mut round)) => {
+                        if hub != HubNumber::FIRST {
+                            by_our_clock(&mut round, clock::wall());
+                        }
+                        if out.send((hub, Ok(round))).await.is_err() {
+                            return;
+                        }
+                    }
                 }
-                if out.send((hub, round)).await.is_err() {
-                    return;
-                }
+            },
+        };
+        if out.send((hub, Err(why))).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(RETRY_AFTER_MAX).await;
+    }
+}
+
+/// Puts readings of those that there are together, until nobody listens. Why one tells none is told only of one that is
+/// alone, and ends it.
+async fn merge(
+    mut members: watch::Receiver<Members>,
+    wanted: GaugesWanted,
+    out: mpsc::Sender<Outcome<Gauges>>,
+) {
+    let (sender, mut rounds) = mpsc::channel(1);
+    let mut readers: BTreeMap<HubNumber, Reader> = BTreeMap::new();
+    let mut last = Rounds::default();
+    loop {
+        // Nothing here keeps one that was taken out.
+        let all: Vec<One> = members.borrow_and_update().iter().map(One::of).collect();
+        readers.retain(|hub, _| all.iter().any(|it| it.number() == *hub));
+        last.0.retain(|hub, _| readers.contains_key(hub));
+        let alone = all.len() == 1;
+        for one in all {
+            let hub = one.number();
+            if let Some(wanted) = of_hub(&wanted, hub) {
+                let begin = || Reader::of(one, wanted, sender.clone());
+                readers.entry(hub).or_insert_with(begin);
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY_AFTER_MAX) => {}
-            () = out.closed() => return,
+        loop {
+            let told = tokio::select! {
+                changed = members.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                came = rounds.recv() => match came {
+                    Some((hub, Ok(round))) => Ok(last.take(hub, round, clock::monotonic())),
+                    Some((_, Err(fault))) if alone => Err(fault),
+                    Some(_) => continue,
+                    None => return,
+                },
+                () = out.closed() => return,
+            };
+            let is_over = told.is_err();
+            if out.send(told).await.is_err() || is_over {
+                return;
+            }
         }
     }
 }
@@ -79,48 +154,33 @@ impl Many {
         &self,
         wanted: GaugesWanted,
     ) -> Outcome<BoxStream<Outcome<Gauges>>> {
-        let members = self.members.borrow().clone();
-        if let [only] = members.as_slice() {
-            return One::of(only.clone()).gauges(wanted).await;
-        }
         if !wanted.watch {
             return self.one_round(wanted).await;
         }
-        let (sender, mut rounds) = mpsc::channel(members.len().max(1));
-        for member in members.iter() {
-            if let Some(wanted) = of_hub(&wanted, member.mark.hub) {
-                tokio::spawn(read(One::of(member.clone()), wanted, sender.clone()));
-            }
-        }
-        drop(sender);
         let (out, merged) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let mut last = Rounds::default();
-            loop {
-                let came = tokio::select! {
-                    came = rounds.recv() => came,
-                    () = out.closed() => return,
-                };
-                let Some((hub, round)) = came else { return };
-                let whole = last.take(hub, round, clock::monotonic());
-                if out.send(Ok(whole)).await.is_err() {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(merge(self.members.subscribe(), wanted, out));
         Ok(Box::pin(ReceiverStream::new(merged)))
     }
 
     /// One round of each, as far as they answer in time.
     async fn one_round(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>> {
-        let mut last = Rounds::default();
-        let mut whole = Gauges::default();
-        for one in self.all_up() {
-            let Some(wanted) = of_hub(&wanted, one.number()) else { continue };
-            let round = async { one.gauges(wanted).await.ok()?.next().await?.ok() };
-            if let Ok(Some(round)) = tokio::time::timeout(MERGE_WITHIN, round).await {
-                whole = last.take(one.number(), round, clock::monotonic());
+        let rounds = self.each("gauges", |one| {
+            let wanted = of_hub(&wanted, one.number());
+            async move {
+                let Some(wanted) = wanted else { return Ok(None) };
+                let round = async {
+                    let none = || Err(Fault::lost("the hub ended the readings"));
+                    one.gauges(wanted).await?.next().await.unwrap_or_else(none)
+                };
+                let late = || Err(super::lists::late());
+                let round =
+                    tokio::time::timeout(MERGE_WITHIN, round).await.unwrap_or_else(|_| late());
+                Ok(Some((one.number(), round?)))
             }
+        });
+        let (mut last, mut whole) = (Rounds::default(), Gauges::default());
+        for (hub, round) in rounds.await?.into_iter().flatten() {
+            whole = last.take(hub, round, clock::monotonic());
         }
         Ok(Box::pin(tokio_stream::once(Ok(whole))))
     }

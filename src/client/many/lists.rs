@@ -1,20 +1,20 @@
-//! Lists of all hubs: asked for side by side, and put together of those that answered in time. That one is lacking, its
-//! own state says.
+//! Lists of all hubs: asked for side by side, and put together of those that answered in time. That one is missing is told.
 
-use std::{cmp::Reverse, future::Future};
+use std::{cmp::Reverse, future::Future, sync::PoisonError};
 
 use tokio::task::JoinSet;
 
-use super::{Many, one::One};
+use super::{Many, mark::Mark, one::One};
 use crate::{
     base::{
-        clock::Timestamp,
+        clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
         id::{AskId, HubNumber},
         limits::MERGE_WITHIN,
     },
     model::{
         ask::Ask,
+        event::{Level, Notice},
         foreign::Foreign,
         history::Recording,
         sandbox::Sandbox,
@@ -25,8 +25,13 @@ use crate::{
 };
 
 impl Many {
-    /// What each of them says, in their order; the fault of the first when none says anything.
-    async fn each<T, Asked>(&self, ask: impl Fn(One) -> Asked) -> Outcome<Vec<T>>
+    /// What each of them says, in their order; the fault of the first when none says anything. Of which some `what` is
+    /// missing then is told in the feed, once, until it comes again.
+    pub(super) async fn each<T, Asked>(
+        &self,
+        what: &'static str,
+        ask: impl Fn(One) -> Asked,
+    ) -> Outcome<Vec<T>>
     where
         T: Send + 'static,
         Asked: Future<Output = Outcome<T>> + Send + 'static,
@@ -37,56 +42,80 @@ impl Many {
             let only = self.first()?;
             return Ok(vec![ask(only).await?]);
         }
-        let mut calls: JoinSet<(usize, Outcome<T>)> = JoinSet::new();
+        let mut calls: JoinSet<(One, Outcome<T>)> = JoinSet::new();
         let alone = all.len() == 1;
-        for (at, one) in all.into_iter().enumerate() {
-            let asked = ask(one);
+        for one in all {
+            let asked = ask(one.clone());
             calls.spawn(async move {
                 if alone {
-                    return (at, asked.await);
+                    return (one, asked.await);
                 }
-                let late = || Err(Fault::late("a hub did not answer in time"));
-                (at, tokio::time::timeout(MERGE_WITHIN, asked).await.unwrap_or_else(|_| late()))
+                let answer = tokio::time::timeout(MERGE_WITHIN, asked).await;
+                (one, answer.unwrap_or_else(|_| Err(late())))
             });
         }
         let mut said = Vec::new();
         while let Some(answer) = calls.join_next().await {
             said.extend(answer);
         }
-        said.sort_by_key(|it| it.0);
-        let (told, faults): (Vec<_>, Vec<_>) =
-            said.into_iter().map(|it| it.1).partition(Result::is_ok);
-        let told: Vec<T> = told.into_iter().flatten().collect();
-        match faults.into_iter().find_map(Result::err) {
-            Some(fault) if told.is_empty() => Err(fault),
-            _ => Ok(told),
+        said.sort_by_key(|it| it.0.number());
+        if said.iter().all(|it| it.1.is_err()) {
+            let first = said.into_iter().find_map(|it| it.1.err());
+            return Err(first.unwrap_or_else(|| Fault::bug("no hub was asked")));
         }
+        let mut told = Vec::new();
+        for (one, answer) in said {
+            self.missing(what, one.mark(), answer.as_ref().err());
+            told.extend(answer);
+        }
+        Ok(told)
+    }
+
+    /// Tells that a list lacks what one hub has, or notes that it does not; each is told once.
+    fn missing(&self, what: &'static str, of: &Mark, why: Option<&Fault>) {
+        let mut known = self.known_missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(why) = why else {
+            known.remove(&(of.hub, what));
+            return;
+        };
+        if !known.insert((of.hub, what)) {
+            return;
+        }
+        drop(known);
+        let name = &of.name;
+        let why = why.message();
+        let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(why);
+        let text = format!("{what} of {name} are not in the list: {why}");
+        tracing::warn!(%text, "a hub is missing");
+        let notice = Notice { at: clock::wall(), level: Level::Warning, sandbox: None, text };
+        // Nobody may listen.
+        drop(self.missing.send(notice));
     }
 
     pub(super) async fn all_sandboxes(&self) -> Outcome<Vec<Sandbox>> {
-        let all = self.each(|it| async move { it.list().await }).await?;
+        let all = self.each("sandboxes", |it| async move { it.list().await }).await?;
         Ok(all.into_iter().flatten().collect())
     }
 
     pub(super) async fn all_others(&self) -> Outcome<Vec<Foreign>> {
-        let all = self.each(|it| async move { it.others().await }).await?;
+        let all = self.each("containers", |it| async move { it.others().await }).await?;
         Ok(all.into_iter().flatten().collect())
     }
 
     pub(super) async fn all_snapshots(&self) -> Outcome<Vec<Snapshot>> {
-        let all = self.each(|it| async move { it.snapshots().await }).await?;
+        let all = self.each("snapshots", |it| async move { it.snapshots().await }).await?;
         let mut all: Vec<Snapshot> = all.into_iter().flatten().collect();
         all.sort_by_key(|it| it.created_at);
         Ok(all)
     }
 
     pub(super) async fn all_recordings(&self) -> Outcome<Vec<Recording>> {
-        let all = self.each(|it| async move { it.recordings().await }).await?;
+        let all = self.each("recordings", |it| async move { it.recordings().await }).await?;
         Ok(all.into_iter().flatten().collect())
     }
 
     pub(super) async fn all_standing(&self) -> Outcome<Vec<Ask>> {
-        let all = self.each(|it| async move { it.standing().await }).await?;
+        let all = self.each("answers that hold", |it| async move { it.standing().await }).await?;
         Ok(newest_first(all))
     }
 
@@ -94,7 +123,7 @@ impl Many {
     pub(super) async fn all_asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
         let wanted = wanted.clone();
         let all = self
-            .each(|it| {
+            .each("asks that have ended", |it| {
                 let mut wanted = wanted.clone();
                 let named = !wanted.ids.is_empty();
                 wanted.ids.retain(|id: &AskId| id.hub() == it.number());
@@ -120,7 +149,7 @@ impl Many {
         }
         let most = usize::try_from(request.most).unwrap_or(usize::MAX);
         let pages = self
-            .each(|it| {
+            .each("happenings", |it| {
                 let request = request.clone();
                 async move { it.timeline(request).await }
             })
@@ -154,6 +183,11 @@ impl Many {
         }
         self.first()?.sign(now).await
     }
+}
+
+/// One of several took too long.
+pub(super) fn late() -> Fault {
+    Fault::late("it did not answer in time")
 }
 
 fn newest_first(all: Vec<Vec<Ask>>) -> Vec<Ask> {

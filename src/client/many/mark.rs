@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::{
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         id::{AskId, ClientId, HubNumber, SandboxId, SessionId, SnapshotId},
     },
     model::{
@@ -105,6 +105,15 @@ impl Mark {
             Subject::Sandbox(id) => Subject::Sandbox(self.sandbox(&id)?),
             Subject::Snapshot(id) => Subject::Snapshot(self.snapshot(&id)?),
         })
+    }
+
+    /// What its hub refused, with whose words these are.
+    pub(super) fn fault(&self, fault: Fault) -> Fault {
+        // What is there no more, or is wrong, is said of a thing that has its hub in its name.
+        match fault.kind() {
+            Kind::Lost | Kind::Late | Kind::Denied if !self.is_first() => fault.context(&self.name),
+            _ => fault,
+        }
     }
 
     /// What a hub said, with its mark.
@@ -275,7 +284,7 @@ impl Marked for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::clock::Timestamp, base::fault::Kind, model::timeline::Kind as What};
+    use crate::{base::clock::Timestamp, model::timeline::Kind as What};
 
     fn mark(hub: u32) -> Mark {
         Mark::new(HubNumber(hub), "work", ClientId::parse("here").unwrap())

@@ -14,12 +14,14 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::mark::Mark;
+use super::{
+    super::keeper::{Pauses, rest},
+    mark::Mark,
+};
 use crate::{
     base::{
         clock,
-        fault::{Fault, Kind, Outcome},
-        limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
+        fault::{Fault, Outcome},
     },
     model::member::Role,
     runtime::{HubSeen, Link, Runtime},
@@ -47,6 +49,8 @@ pub(super) struct Member {
     pub mark: Mark,
     pub address: String,
     link: Mutex<Link>,
+    /// Why its feed tells nothing.
+    silent: Mutex<Option<String>>,
     left_out: AtomicU64,
     runtime: watch::Sender<Option<Arc<dyn Runtime>>>,
     keeper: Mutex<Option<AbortHandle>>,
@@ -74,6 +78,7 @@ impl Member {
             mark,
             address: contact.address,
             link: Mutex::new(Link::Connecting),
+            silent: Mutex::new(None),
             left_out: AtomicU64::new(0),
             runtime: watch::Sender::new(known),
             keeper: Mutex::new(None),
@@ -90,6 +95,7 @@ impl Member {
             address: self.address.clone(),
             link: self.link(),
             role: self.runtime.borrow().as_ref().map_or(Role::Admin, |it| it.role()),
+            silent: self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             left_out: self.left_out.load(Ordering::Relaxed),
         }
     }
@@ -105,6 +111,14 @@ impl Member {
     /// Tells how many of its sandboxes there was no room for; whether that is news.
     pub(super) fn set_left_out(&self, many: u64) -> bool {
         self.left_out.swap(many, Ordering::Relaxed) != many
+    }
+
+    /// Tells why its feed tells nothing, or that it does; whether that is news.
+    pub(super) fn set_silent(&self, why: Option<String>) -> bool {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *silent != why;
+        *silent = why;
+        news
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -128,22 +142,11 @@ impl Member {
         let mut runtime = self.runtime.subscribe();
         async move { runtime.wait_for(Option::is_some).await.ok()?.clone() }
     }
-
-    /// What it refused, with whose words these are.
-    pub(super) fn fault(&self, fault: Fault) -> Fault {
-        // What is there no more, or is wrong, is said of a thing that has its hub in its name.
-        match fault.kind() {
-            Kind::Lost | Kind::Late | Kind::Denied if !self.mark.is_first() => {
-                fault.context(&self.mark.name)
-            }
-            _ => fault,
-        }
-    }
 }
 
 /// Reaches the hub and tells how it is reached, for as long as it is one of those there are.
 async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::Sender<()>) {
-    let (mut pause, began) = (RETRY_AFTER_MIN, clock::monotonic());
+    let (mut pauses, began) = (Pauses::default(), clock::monotonic());
     let known = it.upgrade().and_then(|it| it.runtime.borrow().clone());
     let runtime = match known {
         Some(runtime) => runtime,
@@ -156,14 +159,15 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
                 }
                 Err(fault) => fault,
             };
-            let wait = super::jittered(pause);
-            pause = (pause * 2).min(RETRY_AFTER_MAX);
+            let wait = pauses.after(Some(&fault));
             let Some(member) = it.upgrade() else { return };
             let (reason, next_try) = (fault.message().to_owned(), clock::monotonic() + wait);
             member.set_link(Link::Down { since: began, reason, next_try });
             drop(member);
             ring(&bell);
-            tokio::time::sleep(wait).await;
+            if rest(wait).await {
+                pauses = Pauses::default();
+            }
         },
     };
     let link = runtime.link();

@@ -11,10 +11,13 @@ mod one;
 mod routes;
 mod shares;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -25,8 +28,9 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::{ClientId, HubNumber},
-        limits::HUBS_MAX,
+        limits::{HUBS_MAX, MISSING_WORDS_MAX},
     },
+    model::event::Notice,
     runtime::{HubSeen, Runtime},
 };
 
@@ -39,6 +43,9 @@ pub struct Many {
     seen: watch::Sender<Arc<Vec<HubSeen>>>,
     bell: mpsc::Sender<()>,
     next: Mutex<u32>,
+    /// What lists lack of which hub, as it was told last, and where that is told.
+    known_missing: Mutex<BTreeSet<(HubNumber, &'static str)>>,
+    missing: broadcast::Sender<Notice>,
     teller: AbortHandle,
 }
 
@@ -67,7 +74,16 @@ impl Many {
                 });
             }
         });
-        Self { us, members, seen, bell, next: Mutex::new(1), teller: teller.abort_handle() }
+        Self {
+            us,
+            members,
+            seen,
+            bell,
+            next: Mutex::new(1),
+            known_missing: Mutex::default(),
+            missing: broadcast::Sender::new(MISSING_WORDS_MAX),
+            teller: teller.abort_handle(),
+        }
     }
 
     /// From now on these are there beside the first. Those that are the same go on; one at another address is another. Beyond
@@ -93,6 +109,9 @@ impl Many {
         let same = members.len() == before.len()
             && members.iter().zip(before.iter()).all(|(one, other)| Arc::ptr_eq(one, other));
         if !same {
+            let mut known = self.known_missing.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|it| members.iter().any(|of| of.mark.hub == it.0));
+            drop(known);
             self.members.send_replace(Arc::new(members));
             member::ring(&self.bell);
         }
@@ -108,10 +127,7 @@ impl Many {
     fn hub_of(&self, hub: HubNumber) -> Outcome<One> {
         let members = self.members.borrow();
         let member = members.iter().find(|it| it.mark.hub == hub);
-        let member = member.ok_or_else(|| {
-            Fault::absent("its hub is not in this console any more").hint("sandwatch context ls")
-        })?;
-        Ok(One::of(member.clone()))
+        Ok(One::of(member.ok_or_else(gone)?))
     }
 
     fn first(&self) -> Outcome<One> {
@@ -121,8 +137,13 @@ impl Many {
     /// All that can be asked now.
     fn all_up(&self) -> Vec<One> {
         let members = self.members.borrow().clone();
-        members.iter().filter(|it| it.is_up()).map(|it| One::of(it.clone())).collect()
+        members.iter().filter(|it| it.is_up()).map(One::of).collect()
     }
+}
+
+/// Of something whose hub was taken out since.
+fn gone() -> Fault {
+    Fault::absent("its hub is not in this console any more").hint("sandwatch context ls")
 }
 
 fn seen(members: &Members) -> Arc<Vec<HubSeen>> {

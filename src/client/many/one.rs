@@ -1,6 +1,9 @@
 //! One of several hubs alone. The mark of its things is taken off on the way there, and put on what comes back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,32 +48,43 @@ use crate::{
     },
 };
 
-/// One of several hubs.
-pub(super) struct One(Arc<Member>);
+/// One of several hubs, for as long as it is one of them: whoever keeps this keeps no connection.
+#[derive(Clone)]
+pub(super) struct One {
+    mark: Mark,
+    member: Weak<Member>,
+}
 
 impl One {
-    pub(super) fn of(member: Arc<Member>) -> Self {
-        Self(member)
+    pub(super) fn of(member: &Arc<Member>) -> Self {
+        Self { mark: member.mark.clone(), member: Arc::downgrade(member) }
     }
 
     pub(super) fn number(&self) -> HubNumber {
-        self.0.mark.hub
+        self.mark.hub
     }
 
     pub(super) fn mark(&self) -> &Mark {
-        &self.0.mark
+        &self.mark
     }
 
     pub(super) fn up(&self) -> Outcome<Arc<dyn Runtime>> {
-        self.0.runtime().map_err(|it| self.fault(it))
+        let member = self.member.upgrade().ok_or_else(super::gone)?;
+        member.runtime().map_err(|it| self.fault(it))
+    }
+
+    /// Once it was reached; `None` when it is none of those there are any more.
+    pub(super) async fn reached(&self) -> Option<()> {
+        let reached = self.member.upgrade()?.reached();
+        reached.await.map(drop)
     }
 
     pub(super) fn fault(&self, fault: Fault) -> Fault {
-        self.0.fault(fault)
+        self.mark.fault(fault)
     }
 
     pub(super) fn put<T: Marked>(&self, it: T) -> T {
-        self.0.mark.put(it)
+        self.mark.put(it)
     }
 
     fn question(&self, question: Question) -> Outcome<Question> {
@@ -101,10 +115,10 @@ impl One {
         if self.mark().is_first() {
             return stream;
         }
-        let member = self.0.clone();
+        let mark = self.mark.clone();
         Box::pin(stream.map(move |it| match it {
-            Ok(it) => Ok(member.mark.put(it)),
-            Err(fault) => Err(member.fault(fault)),
+            Ok(it) => Ok(mark.put(it)),
+            Err(fault) => Err(mark.fault(fault)),
         }))
     }
 }
@@ -112,7 +126,7 @@ impl One {
 #[async_trait]
 impl Runtime for One {
     fn link(&self) -> Option<watch::Receiver<Link>> {
-        self.0.runtime().ok()?.link()
+        self.up().ok()?.link()
     }
 
     async fn hub(&self) -> Outcome<HubStatus> {
@@ -246,42 +260,42 @@ impl Runtime for One {
     }
 
     async fn pause(&self, id: &SandboxId) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.pause(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn resume(&self, id: &SandboxId) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.resume(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.stop(&id, grace).await.map_err(|it| self.fault(it))
     }
 
     async fn remove(&self, id: &SandboxId) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.remove(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn give(&self, id: &SandboxId, given: Vec<Given>) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.give(&id, given).await.map_err(|it| self.fault(it))
     }
 
     async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.traffic(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn decide(&self, id: &AskId, digest: &str, choice: Choice) -> Outcome<Ask> {
-        let (hub, id) = (self.up()?, self.0.mark.ask(id)?);
+        let (hub, id) = (self.up()?, self.mark.ask(id)?);
         hub.decide(&id, digest, choice).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
     async fn revoke(&self, id: &AskId) -> Outcome<Ask> {
-        let (hub, id) = (self.up()?, self.0.mark.ask(id)?);
+        let (hub, id) = (self.up()?, self.mark.ask(id)?);
         hub.revoke(&id).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
@@ -291,27 +305,27 @@ impl Runtime for One {
         name: Option<String>,
         kind: SnapshotKind,
     ) -> Outcome<Snapshot> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.snapshot(&id, name, kind).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.snapshot(id)?);
+        let (hub, id) = (self.up()?, self.mark.snapshot(id)?);
         hub.remove_snapshot(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.apply(&id, request).await.map_err(|it| self.fault(it))
     }
 
     async fn take_back(&self, id: &SandboxId, overwrite: bool) -> Outcome<Applied> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.take_back(&id, overwrite).await.map_err(|it| self.fault(it))
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.open(&id, spec).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
@@ -321,7 +335,7 @@ impl Runtime for One {
         spec: SessionSpec,
         stdin: BoxStream<Bytes>,
     ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
-        let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
+        let (hub, id) = (self.up()?, self.mark.sandbox(id)?);
         hub.exec(&id, spec, stdin).await.map_err(|it| self.fault(it))
     }
 
@@ -330,78 +344,78 @@ impl Runtime for One {
         id: &SessionId,
         request: OutputRequest,
     ) -> Outcome<BoxStream<Outcome<Output>>> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.output(&id, request).await.map_err(|it| self.fault(it))
     }
 
     async fn screen(&self, id: &SessionId) -> Outcome<ScreenShot> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.screen(&id).await.map_err(|it| self.fault(it))
     }
 
     async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.input(&id, bytes).await.map_err(|it| self.fault(it))
     }
 
     async fn nudge(&self, id: &SessionId, what: Nudge) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.nudge(&id, what).await.map_err(|it| self.fault(it))
     }
 
     async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.resize(&id, size).await.map_err(|it| self.fault(it))
     }
 
     async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         let lease = hub.lease(&id, verb).await.map_err(|it| self.fault(it))?;
         Ok(lease.map(|it| self.put(it)))
     }
 
     async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.wait(&id, what, within).await.map_err(|it| self.fault(it))
     }
 
     async fn explain(&self, id: &SessionId) -> Outcome<Explained> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.explain(&id).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
     async fn syscalls(&self, id: &SessionId, pid: u32) -> Outcome<BoxStream<Outcome<SyscallPart>>> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.syscalls(&id, pid).await.map_err(|it| self.fault(it))
     }
 
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.history(&id, request).await.map_err(|it| self.fault(it))
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.search(&id, request).await.map_err(|it| self.fault(it))
     }
 
     async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.replay(&id, moment).await.map_err(|it| self.fault(it))
     }
 
     async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.find(&id, request).await.map_err(|it| self.fault(it))
     }
 
     async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.export(&id, span).await.map_err(|it| self.fault(it))
     }
 
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
-        let (hub, id) = (self.up()?, self.0.mark.session(id)?);
+        let (hub, id) = (self.up()?, self.mark.session(id)?);
         hub.remove_recording(&id).await.map_err(|it| self.fault(it))
     }
 }

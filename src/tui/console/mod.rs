@@ -5,7 +5,7 @@ mod look;
 mod own;
 mod turn;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use crossterm::event::Event;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
-    app::{self, Act, Moment, Msg, Setup, State, gate::Glimpse},
+    app::{self, Act, Moment, Msg, Setup, State, effect::ContextChange, gate::Glimpse},
     base::{
         clock,
         fault::{Fault, Outcome},
@@ -61,10 +61,20 @@ pub struct Start {
     /// Where new sandboxes work.
     pub directory: PathBuf,
     pub driver: String,
+    /// The first hub is not this user's own one.
+    pub elsewhere: bool,
+    /// What is said once it is there.
+    pub said: Option<Fault>,
     pub files: Files,
     /// Reads anew which hubs there are, whenever a file changed. It may block.
     pub reread: Option<Reread>,
+    /// Changes which there are; `None` = that is not done from here.
+    pub contexts: Option<Rewrite>,
 }
+
+/// Changes contexts.toml.
+pub type Rewrite =
+    Arc<dyn Fn(ContextChange) -> Pin<Box<dyn Future<Output = Outcome<()>> + Send>> + Send + Sync>;
 
 /// What is to be done beside the loop.
 pub type Reread = Arc<dyn Fn() -> Outcome<()> + Send + Sync>;
@@ -148,6 +158,7 @@ struct Console {
     depth: Depth,
     files: Files,
     reread: Option<Reread>,
+    contexts: Option<Rewrite>,
     runner: Runner,
     canvas: Canvas,
     guard: Guard,
@@ -190,6 +201,7 @@ impl Console {
             directory: start.directory,
             home: crate::config::paths::home_directory(),
             driver: start.driver,
+            elsewhere: start.elsewhere,
             size: cells,
             config: look.config,
             keymap: look.keymap,
@@ -206,6 +218,7 @@ impl Console {
             depth: look.depth,
             files: start.files,
             reread: start.reread,
+            contexts: start.contexts,
             runner,
             canvas: Canvas::new(cells)?,
             guard,
@@ -224,7 +237,7 @@ impl Console {
         };
         console.capture_mouse(mouse);
         console.look_around();
-        if let Err(fault) = profiles {
+        for fault in profiles.err().into_iter().chain(start.said) {
             console.update(Msg::Notice(Level::Error, fault.to_string()));
         }
         Ok(console)

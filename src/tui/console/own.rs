@@ -14,7 +14,7 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Kind, Outcome},
-        limits::CLIPBOARD_BYTES_MAX,
+        limits::{CLIPBOARD_BYTES_MAX, REACH_WITHIN},
         text,
     },
     config::environment,
@@ -38,6 +38,16 @@ impl Console {
                 self.runner.aside(move || {
                     let result = files.save_prefs(&prefs).map(|()| Reply::Nothing);
                     vec![Msg::Done { id, result }]
+                });
+            }
+            Act::Contexts(change) => {
+                let changed = self.contexts.as_ref().map(|it| it(*change));
+                // An invitation is taken up on the way.
+                self.runner.read(id, REACH_WITHIN, async move {
+                    let none = || Fault::unsupported("this console is over one hub alone");
+                    let changed =
+                        changed.ok_or_else(|| none().hint("sandwatch, without --context"))?;
+                    changed.await.map(|()| Reply::Nothing)
                 });
             }
             Act::SetTitle(title) => {
