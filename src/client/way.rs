@@ -256,7 +256,7 @@ mod tests {
             Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
         };
         let old = named("old", "unix:/run/old.sock");
-        let gateway = named("lab", "openshell://lab.example.org:8080");
+        let gateway = named("lab", "openshell+https://lab.example.org:8080");
         let far = named("far", "ssh://far.example.org");
         for (way, stop, start) in [
             (
