@@ -252,7 +252,7 @@ mod tests {
     fn what_mends_one_hub_names_that_one_and_no_other() {
         let named = |name: &str, address: &str| {
             let name = name.parse().unwrap();
-            let context = Context { name, address: address.parse().unwrap() };
+            let context = Context { name, address: address.parse().unwrap(), team: None };
             Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
         };
         let old = named("old", "unix:/run/old.sock");

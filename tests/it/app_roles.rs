@@ -142,7 +142,7 @@ fn a_role_is_one_hub_s_and_may_be_another_at_any_time() {
     let hub = |number, name: &str, role| {
         let link = sandwatch::app::Link::Up { rtt: None };
         let (name, address) = (name.to_owned(), format!("ssh://{name}"));
-        Hub { number, name, address, link, role, again_at: None, left_out: 0 }
+        Hub { number, name, address, link, role, again_at: None, silent: None, left_out: 0 }
     };
     console.send(Msg::Hubs(vec![
         hub(HubNumber::FIRST, "local", Role::Admin),
