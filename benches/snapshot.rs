@@ -105,7 +105,7 @@ fn main() {
         match why {
             Some(why) => println!("  {name:16} skipped: {why}"),
             None => {
-                println!("  {name:16} {:9.1} ±{:3.0} %", median(samples), spread(samples) * 100.0)
+                println!("  {name:16} {:9.1} ±{:3.0} %", median(samples), spread(samples) * 100.0);
             }
         }
     }

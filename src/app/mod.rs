@@ -8,6 +8,7 @@ pub mod asks;
 pub mod chord;
 pub mod command;
 pub mod copy;
+pub mod confirm;
 pub mod dialog;
 pub mod diff;
 pub mod effect;

@@ -73,7 +73,7 @@ impl Handed {
             Fault::invalid(format!("what was handed down {why}: descriptor {number}"))
                 .hint("in a unit for sockets: ListenStream=, and no Accept=")
         };
-        let (socket, family) = sys::listening(number).map_err(|why| wrong(why))?;
+        let (socket, family) = sys::listening(number).map_err(&wrong)?;
         match family {
             AddressFamily::UNIX if self.unix.is_some() => {
                 return Err(wrong("is a second unix socket"));

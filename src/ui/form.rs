@@ -70,7 +70,13 @@ impl View<'_> {
         let inside = self.boxed(brush, columns, fits, "New sandbox");
         let mut brush = brush.within(inside);
         let mut cursor = None;
-        for (y, field) in (inside.y..).zip(dialog.fields()) {
+        // What stands below is always there; the field that is at hand is, too.
+        let room =
+            inside.height.saturating_sub(u16::try_from(below.len()).unwrap_or(1)).min(fields);
+        let at = dialog.fields().iter().position(|it| *it == dialog.focus()).unwrap_or(0);
+        let hidden = (at + 1).saturating_sub(usize::from(room));
+        let (top, bottom) = (inside.y, inside.y + room);
+        for (y, field) in (top..bottom).zip(dialog.fields().iter().skip(hidden)) {
             let here = dialog.focus() == *field;
             let label = self.on_box(if here { Role::Accent } else { Role::Dim });
             let at = brush.text(inside.x, y, 12, if here { "> " } else { "  " }, label);
@@ -107,7 +113,7 @@ impl View<'_> {
                 brush.text(x + after, y, room.saturating_sub(after), &says, look);
             }
         }
-        let first = inside.y + fields + u16::from(fits == rows);
+        let first = bottom + u16::from(fits == rows);
         for (y, text) in (first..inside.y + inside.height).zip(&below) {
             brush.text(inside.x, y, inside.width, text, self.on_box(role));
         }

@@ -170,7 +170,8 @@ fn time((tag, text): (u8, &[u8])) -> Option<Timestamp> {
     Timestamp::from_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests {
     use proptest::prelude::*;
     use rcgen::{

@@ -109,29 +109,35 @@ fn rules_answer_at_once_and_a_changed_file_counts_for_the_next_connection() {
             "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\nwhy = \"so it is\"\n"
         )
     };
-    fs::write(&policy, rule("no", "deny", "files.example")).unwrap();
+    // As editors do: there is never half of it.
+    let write = |text: String| {
+        let fresh = policy.with_extension("fresh");
+        fs::write(&fresh, text).unwrap();
+        fs::rename(&fresh, &policy).unwrap();
+    };
+    write(rule("no", "deny", "files.example"));
     let (code, said) = it.inside(&get);
     assert!(code == 0 && said.contains("rule no: so it is"), "{said}");
-    fs::write(&policy, rule("yes", "allow", "*.example")).unwrap();
+    write(rule("yes", "allow", "*.example"));
     assert_eq!(it.inside(&get).1, "from files.example\n");
     assert_eq!(it.inside(&format!("{CURL} http://other.example/")).1, "from other.example\n");
     // A rule for all that are called alike opens nothing inside; one that names it does.
     let (_, said) = it.inside(&format!("{CURL} http://rebound.example/"));
     assert!(said.contains("a private network") && it.heard_of("rebound") == 0, "{said}");
-    fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
+    write(rule("yes", "allow", "rebound.example"));
     assert_eq!(it.inside(&format!("{CURL} http://rebound.example/")).1, "from rebound.example\n");
     // What is open and denied now is cut.
-    fs::write(&policy, rule("yes", "allow", "files.example")).unwrap();
+    write(rule("yes", "allow", "files.example"));
     let stays = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
                  s.recv(100); open(\"in\", \"w\").close(); print(s.recv(100))'";
     let held = it.begin(stays);
     eventually("it is through", || it.inside("test -e in").0 == 0);
-    fs::write(&policy, rule("not-any-more", "deny", "files.example")).unwrap();
+    write(rule("not-any-more", "deny", "files.example"));
     let (_, said) = ended(held);
     assert!(said.contains("b''") || said.contains("reset"), "{said}");
     let flows = it.flows();
     assert_eq!(flows["flows"][0]["why"], "cut: rule not-any-more: so it is", "{flows}");
-    fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
+    write(rule("yes", "allow", "rebound.example"));
     // With no hub the rules hold on.
     let later =
         format!("until test -e go; do sleep 0.1; done; {CURL} http://rebound.example/later");

@@ -43,6 +43,7 @@ mod app_typing;
 mod app_update;
 mod app_views;
 mod app_walk;
+mod app_whatever;
 mod bad_input_bytes;
 mod bad_input_disk;
 mod bad_input_verbs;

@@ -1,7 +1,7 @@
 //! The mark that things of one of several hubs bear: on the way in it is put onto every id and name, on the way out it is
 //! taken off every id, and what is another hub's goes nowhere. Things of the first hub bear none, and are not touched.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::{
     base::{
@@ -36,7 +36,7 @@ pub(super) struct Mark {
     /// Who we are to the console.
     us: ClientId,
     /// The hub, once it was reached: over TLS it has a say in who we are to it.
-    reached: Arc<OnceLock<Arc<dyn Runtime>>>,
+    reached: Arc<OnceLock<Weak<dyn Runtime>>>,
 }
 
 macro_rules! ids {
@@ -71,7 +71,11 @@ impl Mark {
     /// It was reached, once and for all.
     pub(super) fn reached(&self, runtime: &Arc<dyn Runtime>) {
         // Whoever reaches it does so once.
-        drop(self.reached.set(Arc::clone(runtime)));
+        drop(self.reached.set(Arc::downgrade(runtime)));
+    }
+
+    fn us_there(&self) -> Option<ClientId> {
+        self.reached.get()?.upgrade()?.client()
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -153,7 +157,7 @@ impl Marked for Session {
 
 impl Marked for Lease {
     fn mark(&mut self, with: &Mark) {
-        if with.reached.get().and_then(|it| it.client()).as_ref() == Some(&self.holder) {
+        if with.us_there().as_ref() == Some(&self.holder) {
             self.holder = with.us.clone();
         }
     }

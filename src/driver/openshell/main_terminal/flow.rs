@@ -146,7 +146,7 @@ impl Flow {
             self.refuse();
         }
         // Nobody types any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The same with what is there already.
