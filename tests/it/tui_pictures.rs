@@ -49,7 +49,8 @@ fn in_files(speaks: Speaks, images: &str) -> (Home, Pty) {
     fs::write(home.config().join("config.toml"), format!("[ui]\nimages = \"{images}\"\n")).unwrap();
     home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
     let pty = Pty::speaking(&home, &[], SIZE, speaks);
-    pty.wait_for("box");
+    // It is watched by then, and the terminal has said what it is.
+    pty.wait_for("watching");
     pty.send("f");
     pty.wait_for("b.txt");
     (home, pty)
