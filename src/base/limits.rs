@@ -508,8 +508,10 @@ pub const HUB_CALLS_MAX: u32 = 256;
 /// The same of one client from elsewhere, and of all of them: the rest is for this machine.
 pub const HUB_CALLS_EACH_MAX: usize = 32;
 pub const HUB_CALLS_AWAY_MAX: usize = 192;
-/// Answers, and changes to who may come, beside those: no other change is in their way.
-pub const HUB_CALLS_URGENT_MAX: u32 = 64;
+/// Answers, and changes to who may come, beside those, with the same parts: no other change is in their way.
+pub const URGENT_CALLS_MAX: u32 = 64;
+pub const URGENT_CALLS_EACH_MAX: usize = 8;
+pub const URGENT_CALLS_AWAY_MAX: usize = 48;
 /// How long a new connection may take to say that it speaks HTTP/2.
 pub const HUB_GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls under way may take to end when the hub stops.

@@ -58,12 +58,7 @@ pub async fn context(paths: &Paths, verb: ContextVerb) -> Outcome<out::Code> {
         ContextVerb::Ls(args) => ls(paths, &args),
         ContextVerb::Add(args) => add(paths, args).await,
         ContextVerb::Use(args) => choose(paths, &args),
-        ContextVerb::Rm(args) => {
-            let gone = Contexts::load(paths)?.find(&args.name)?.clone();
-            let code = rm(paths, &args)?;
-            gateway::end(paths, &gone).await?;
-            Ok(code)
-        }
+        ContextVerb::Rm(args) => rm(paths, args).await,
     }
 }
 
@@ -93,14 +88,18 @@ pub async fn change(paths: &Paths, change: ContextChange) -> Outcome<()> {
         ContextChange::Add { name, place } => {
             with_one_more(paths, &name, place.expose(), None).await?.0.save()
         }
-        ContextChange::Remove(name) => {
-            let mut contexts = Contexts::load(paths)?;
-            let gone = contexts.remove(&name)?;
-            contexts.save()?;
-            forget_keys(paths, &name)?;
-            gateway::end(paths, &gone).await
-        }
+        ContextChange::Remove(name) => remove(paths, &name).await.map(drop),
     }
+}
+
+/// Takes one out, with the keys to it and what runs for it here.
+async fn remove(paths: &Paths, name: &ContextName) -> Outcome<Context> {
+    let mut contexts = Contexts::load(paths)?;
+    let gone = contexts.remove(name)?;
+    contexts.save()?;
+    forget_keys(paths, name)?;
+    gateway::end(paths, &gone).await?;
+    Ok(gone)
 }
 
 /// What there is with one more, which is not written yet.
@@ -182,15 +181,14 @@ fn choose(paths: &Paths, args: &ContextArgs) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-fn rm(paths: &Paths, args: &ContextRmArgs) -> Outcome<out::Code> {
-    let mut contexts = Contexts::load(paths)?;
-    let gone = contexts.remove(&args.name)?;
+async fn rm(paths: &Paths, args: ContextRmArgs) -> Outcome<out::Code> {
+    // Nobody is asked about what could not be taken out.
+    Contexts::load(paths)?.remove(&args.name)?;
     if paths.context(&args.name).exists() && !args.yes {
         sure(&args.name)?;
     }
-    contexts.save()?;
-    forget_keys(paths, &args.name)?;
-    told(&gone, &contexts.current()?, args.json)?;
+    let gone = remove(paths, &args.name).await?;
+    told(&gone, &Contexts::load(paths)?.current()?, args.json)?;
     Ok(out::DONE)
 }
 

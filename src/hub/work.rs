@@ -7,14 +7,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::{
     fault::{Fault, Outcome},
     id::MemberId,
     limits::{
         ANSWER_WITHIN, CREATE_WITHIN, GRACE_MAX, HUB_CALLS_AWAY_MAX, HUB_CALLS_EACH_MAX,
-        HUB_CALLS_MAX, HUB_CALLS_URGENT_MAX,
+        HUB_CALLS_MAX, URGENT_CALLS_AWAY_MAX, URGENT_CALLS_EACH_MAX, URGENT_CALLS_MAX,
     },
 };
 
@@ -37,12 +37,21 @@ pub(super) async fn on_behalf_of<T>(caller: Caller, answer: impl Future<Output =
 }
 
 pub(super) struct Work {
+    /// What nothing waits for that could not wait.
+    common: Pool,
+    urgent: Pool,
+}
+
+/// So many changes at once, of which a part is for this machine alone.
+struct Pool {
+    all: u32,
+    away: usize,
+    each: usize,
     permits: Arc<Semaphore>,
-    urgent: Arc<Semaphore>,
-    /// Of those from elsewhere.
     shares: Shares,
 }
 
+/// Of those from elsewhere.
 #[derive(Clone, Default)]
 struct Shares(Arc<Mutex<HashMap<MemberId, usize>>>);
 
@@ -55,20 +64,6 @@ struct Share {
 impl Shares {
     fn lock(&self) -> MutexGuard<'_, HashMap<MemberId, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, member: MemberId) -> Outcome<Share> {
-        let mut all = self.lock();
-        let own = all.get(&member).copied().unwrap_or(0);
-        if own >= HUB_CALLS_EACH_MAX {
-            return Err(busy(HUB_CALLS_EACH_MAX, "of yours"));
-        }
-        if all.values().sum::<usize>() >= HUB_CALLS_AWAY_MAX {
-            return Err(busy(HUB_CALLS_AWAY_MAX, "of those who come from elsewhere"));
-        }
-        all.insert(member.clone(), own + 1);
-        drop(all);
-        Ok(Share { of: self.clone(), member })
     }
 }
 
@@ -84,19 +79,44 @@ impl Drop for Share {
     }
 }
 
-fn busy(many: impl std::fmt::Display, whose: &str) -> Fault {
-    let space = if whose.is_empty() { "" } else { " " };
-    Fault::busy(format!("the hub works on {many} changes{space}{whose} already"))
-        .hint("some end soon; try again")
+impl Pool {
+    fn new(all: u32, away: usize, each: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(all as usize));
+        Self { all, away, each, permits, shares: Shares::default() }
+    }
+
+    /// Room for one change.
+    fn enter(&self, member: Option<MemberId>) -> Outcome<(Option<Share>, OwnedSemaphorePermit)> {
+        let share = member.map(|it| self.share(it)).transpose()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        Ok((share, permit.map_err(|_| busy(format_args!("{} changes", self.all)))?))
+    }
+
+    fn share(&self, member: MemberId) -> Outcome<Share> {
+        let mut all = self.shares.lock();
+        let own = all.get(&member).copied().unwrap_or(0);
+        if own >= self.each {
+            return Err(busy(format_args!("{} changes of yours", self.each)));
+        }
+        if all.values().sum::<usize>() >= self.away {
+            let away = self.away;
+            return Err(busy(format_args!("{away} changes of those who come from elsewhere")));
+        }
+        all.insert(member.clone(), own + 1);
+        drop(all);
+        Ok(Share { of: self.shares.clone(), member })
+    }
+}
+
+fn busy(with: std::fmt::Arguments<'_>) -> Fault {
+    Fault::busy(format!("the hub works on {with} already")).hint("some end soon; try again")
 }
 
 impl Work {
     pub(super) fn new() -> Self {
-        let permits = |many: u32| Arc::new(Semaphore::new(many as usize));
         Self {
-            permits: permits(HUB_CALLS_MAX),
-            urgent: permits(HUB_CALLS_URGENT_MAX),
-            shares: Shares::default(),
+            common: Pool::new(HUB_CALLS_MAX, HUB_CALLS_AWAY_MAX, HUB_CALLS_EACH_MAX),
+            urgent: Pool::new(URGENT_CALLS_MAX, URGENT_CALLS_AWAY_MAX, URGENT_CALLS_EACH_MAX),
         }
     }
 
@@ -107,16 +127,12 @@ impl Work {
         change: impl Future<Output = Outcome<T>> + Send + 'static,
     ) -> Outcome<T> {
         let caller = CALLER.try_with(Clone::clone).unwrap_or_default();
-        let (permits, many) = match caller.urgent {
-            true => (&self.urgent, HUB_CALLS_URGENT_MAX),
-            false => (&self.permits, HUB_CALLS_MAX),
-        };
-        let share = caller.member.map(|it| self.shares.take(it)).transpose()?;
-        let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| busy(many, ""))?;
+        let pool = if caller.urgent { &self.urgent } else { &self.common };
+        let room = pool.enter(caller.member)?;
         let task = tokio::spawn(async move {
             let done =
                 tokio::time::timeout(GRACE_MAX + CREATE_WITHIN + ANSWER_WITHIN, change).await;
-            drop((permit, share));
+            drop(room);
             done.unwrap_or_else(|_| Err(Fault::late("the change did not end")))
         });
         task.await.unwrap_or_else(|error| {
@@ -127,8 +143,9 @@ impl Work {
 
     /// Resolves when no change is under way.
     pub(super) async fn finished(&self) {
-        drop(self.permits.acquire_many(HUB_CALLS_MAX).await);
-        drop(self.urgent.acquire_many(HUB_CALLS_URGENT_MAX).await);
+        for pool in [&self.common, &self.urgent] {
+            drop(pool.permits.acquire_many(pool.all).await);
+        }
     }
 }
 
@@ -162,7 +179,16 @@ mod tests {
         // Nobody else is in want.
         assert!(begin(caller(Some(MemberId::random()), false)).await.is_none());
         assert!(begin(caller(None, false)).await.is_none());
-        // All that this machine may have at once is in nobody's way who answers.
+        // All of those from elsewhere together hold up no answer, of theirs or of anybody's.
+        loop {
+            let another = MemberId::random();
+            if begin(caller(Some(another.clone()), false)).await.is_some() {
+                break;
+            }
+        }
+        assert!(begin(caller(Some(MemberId::random()), true)).await.is_none());
+        assert!(begin(caller(None, false)).await.is_none());
+        // Neither does all that this machine may have at once.
         while begin(caller(None, false)).await.is_none() {}
         assert!(begin(caller(None, true)).await.is_none());
         assert!(begin(caller(Some(MemberId::random()), true)).await.is_none());

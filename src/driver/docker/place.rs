@@ -147,6 +147,11 @@ impl Place for DockerPlace {
             let words = "the container was not made by sandwatch, and is not stopped by it";
             return Err(Fault::unsupported(words));
         }
+        // Whoever ended it did so before: that is told as the failure it is, and no stop takes it for its own.
+        let ours = *self.stopping.borrow();
+        if let (false, Life::Over(why)) = (ours, self.programs.life.now()) {
+            return Err(Fault::failed(why).hint("sandwatch restore, or sandwatch rm"));
+        }
         let mut stopping = self.stopping();
         if !grace.is_zero() && self.programs.life.look().await == Life::Running {
             match self.programs.ask_to_end().await {

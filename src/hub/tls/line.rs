@@ -3,7 +3,6 @@
 use std::{
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::watch,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -32,10 +32,7 @@ use crate::{
         },
     },
     hub::accept::{GREETING, Line, Peer},
-    runtime::{
-        self, Bearer,
-        access::{Register, Standing},
-    },
+    runtime::{self, Bearer, access::Standing},
 };
 
 /// TLS over TCP, with the socket below it.
@@ -84,14 +81,21 @@ pub(super) async fn peer(
     Some(Peer::new(Box::new(Tls(stream)), who, gone, Box::new(room)).having_said(said).ending(ends))
 }
 
-/// Resolves when they may not be here any more, or not as what they are.
-pub(super) async fn until_over(bearer: Bearer, register: Arc<dyn Register>) {
-    let mut changes = register.changes();
+/// Resolves when they may not be here any more, or not as what they are: what lets them in is looked at whenever it may have
+/// changed.
+pub(super) async fn until_over<News>(
+    bearer: Bearer,
+    mut changes: watch::Receiver<News>,
+    standing: impl Fn(&Bearer) -> Option<Standing>,
+) {
     loop {
         changes.borrow_and_update();
-        let now = wall();
-        let left = match register.standing_of(&bearer.member) {
-            Standing::Good { role, until, .. } if role == bearer.role => until.since(now),
+        let left = match standing(&bearer) {
+            Some(Standing::Good { name, role, until, .. })
+                if (&name, role) == (&bearer.name, bearer.role) =>
+            {
+                until.since(wall())
+            }
             _ => Duration::ZERO,
         };
         if left.is_zero() {

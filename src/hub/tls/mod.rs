@@ -35,7 +35,7 @@ use self::{
     config::{Configs, refused},
     crowd::{Crowd, Full, Place, place},
     enrol::Tries,
-    line::Ends,
+    line::{Ends, until_over},
     team::Team,
 };
 use super::accept::Peer;
@@ -364,10 +364,14 @@ impl Inside {
         };
         let ends: Ends = match proof {
             Proof::Certificate => {
-                Box::pin(line::until_over(bearer.clone(), Arc::clone(&self.register)))
+                let register = Arc::clone(&self.register);
+                let standing = move |it: &Bearer| Some(register.standing_of(&it.member));
+                Box::pin(until_over(bearer.clone(), self.register.changes(), standing))
             }
             Proof::TeamCertificate => {
-                Box::pin(Arc::clone(&self.team).until_over(bearer.clone(), shown))
+                let team = Arc::clone(&self.team);
+                let standing = move |_: &Bearer| team.standing(&shown, UnixTime::now()).ok();
+                Box::pin(until_over(bearer.clone(), self.team.changes(), standing))
             }
         };
         line::peer(stream, bearer, ends, room).await.or_else(|| {

@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -20,9 +19,8 @@ use tokio_rustls::rustls::{
 
 use crate::{
     base::{
-        clock::wall,
         fault::{Fault, Outcome},
-        limits::{CERTIFICATE_LOOKED_AT_EVERY, LINE_BYTES_MAX, TEAM_LOOKED_AT_EVERY},
+        limits::{LINE_BYTES_MAX, TEAM_LOOKED_AT_EVERY},
         text::shown,
     },
     config::{
@@ -31,7 +29,7 @@ use crate::{
         source,
         team::{TeamFiles, Who},
     },
-    runtime::{Bearer, access::Standing},
+    runtime::access::Standing,
     wire::{certificate::Said, keys::Keys},
 };
 
@@ -193,33 +191,9 @@ impl Team {
         })
     }
 
-    /// Resolves when who came by these may not be here any more, or not as what they are.
-    pub(super) async fn until_over(
-        self: Arc<Self>,
-        bearer: Bearer,
-        all: Vec<CertificateDer<'static>>,
-    ) {
-        let mut changes = self.now.subscribe();
-        loop {
-            changes.borrow_and_update();
-            let left = match self.standing(&all, UnixTime::now()) {
-                Ok(Standing::Good { name, role, until, .. })
-                    if (&name, role) == (&bearer.name, bearer.role) =>
-                {
-                    until.since(wall())
-                }
-                _ => Duration::ZERO,
-            };
-            if left.is_zero() {
-                tracing::info!(name = bearer.name, "a connection ends with what let it in");
-                return;
-            }
-            let look = tokio::time::sleep(left.min(CERTIFICATE_LOOKED_AT_EVERY));
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                () = look => {}
-            }
-        }
+    /// Changes whenever a standing may have changed.
+    pub(super) fn changes(&self) -> watch::Receiver<impl Sized + use<>> {
+        self.now.subscribe()
     }
 }
 
