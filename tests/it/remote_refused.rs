@@ -308,12 +308,12 @@ fn a_console_comes_back_when_its_member_is_invited_anew() {
     let client = far.client("olga", "operator");
     far.hub.ok(&["run", "-d", "--name", "box", "--", "/bin/cat"]);
     let mut pty = Pty::start(&client, &["--context", "far"], (100, 30));
-    pty.wait_for("box");
+    pty.wait_for("▸ box");
     far.hub.ok(&["hub", "members", "revoke", "--yes", "olga"]);
     pty.wait_for("NO HUB");
     client.ok(&["context", "rm", "--yes", "far"]);
     client.ok(&["context", "add", "far", &far.invite("olga", "operator")]);
-    pty.wait_until("it is there again", |it| !it.has("NO HUB") && it.has("box"));
+    pty.wait_until("it is there again", |it| !it.has("NO HUB") && it.has("▸ box"));
     assert_eq!(far.refused("identity"), 0);
     pty.signal(rustix::process::Signal::TERM);
     pty.ended();

@@ -15,7 +15,7 @@ fn a_moment_is_kept_looked_at_restored_and_the_rest_applied_and_taken_back() {
     let inside = |script: &str| home.ok(&["exec", "box", "--", "/bin/sh", "-ec", script]);
     inside("echo two >> file");
     let mut pty = Pty::start(&home, &[], SIZE);
-    pty.wait_for("box");
+    pty.wait_for("▸ box");
     pty.send("c");
     pty.wait_for("kept box as");
     inside("echo three >> file; echo x > later");
@@ -41,7 +41,7 @@ fn a_moment_is_kept_looked_at_restored_and_the_rest_applied_and_taken_back() {
     assert_eq!(inside("cat file; ls"), "one\ntwo\nfile\n");
 
     pty.send("q");
-    pty.wait_for("FLEET");
+    pty.wait_for("FLEET 1");
     pty.send("d");
     pty.wait_until("what would be applied", |it| it.has("+two") && it.has("1 path"));
     pty.send("a");
@@ -89,7 +89,7 @@ fn a_single_hunk_is_staged_applied_and_taken_back() {
     let inside = |script: &str| home.ok(&["exec", "box", "--", "/bin/sh", "-ec", script]);
     inside("sed -i -e 's/^two$/TWO\\tof\\rthem/' -e 's/^last$/LAST\\x1b[1m/' app.py; echo x > new");
     let mut pty = Pty::start(&home, &[], SIZE);
-    pty.wait_for("box");
+    pty.wait_for("▸ box");
     pty.send("d");
     pty.wait_until("both hunks", |it| it.has("-two") && it.has("-last"));
     // What is new has no hunks to choose from.
