@@ -15,6 +15,7 @@ use crate::{
         units::human_duration,
     },
     model::session::Session,
+    runtime::Trips,
 };
 
 /// One of them. Its texts are safe to show.
@@ -81,9 +82,9 @@ impl Hub {
     pub fn words(&self, now: Duration) -> String {
         match &self.link {
             Link::Connecting => "connecting".to_owned(),
-            Link::Up { rtt } => match (rtt, self.left_out) {
+            Link::Up(trips) => match (trips, self.left_out) {
                 (_, 1..) => "too many to list; some are left out".to_owned(),
-                (Some(rtt), 0) => rtt_words(*rtt),
+                (Some(trips), 0) => way_words(trips, now),
                 (None, 0) => "up".to_owned(),
             },
             Link::Down { since, why } => {
@@ -99,11 +100,18 @@ impl Hub {
     }
 }
 
-/// The way there and back.
-pub fn rtt_words(rtt: Duration) -> String {
-    let ms = rtt.as_secs_f64() * 1000.0;
+/// The way there and back: how long, how often something on it was late, and for how long it says nothing.
+pub fn way_words(trips: &Trips, now: Duration) -> String {
+    let ms = trips.rtt.as_secs_f64() * 1000.0;
     let digits = usize::from(ms < 10.0);
-    format!("rtt {ms:.digits$} ms")
+    let mut words = format!("rtt {ms:.digits$} ms");
+    if trips.late > 0 {
+        words.push_str(&format!(", {} of {} late", trips.late, trips.of));
+    }
+    if let Some(since) = trips.silent_since {
+        words.push_str(&format!(", silent {}", human_duration(now.saturating_sub(since))));
+    }
+    words
 }
 
 impl State {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status, Streaming,
     metadata::{Ascii, Binary, MetadataValue},
@@ -84,7 +85,7 @@ pub(super) struct Dialled {
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
 pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Outcome<Dialled> {
-    let (input, control, bulk, tap) = channels(way, opening).await?;
+    let (input, control, bulk, tap, entered) = channels(way, opening).await?;
     let mut wires = Wires {
         input,
         control,
@@ -105,7 +106,11 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         Outcome::Ok((attendance, first))
     };
     // At the same time: over a long way each round trip shows.
-    let ((attendance, first), rtt) = tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX))?;
+    let asked = async { tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX)) };
+    let (entered, asked) = tokio::join!(all_entered(entered), asked);
+    // Of both, the first says why.
+    entered?;
+    let ((attendance, first), rtt) = asked?;
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
         return Err(Fault::failed(format!("what answers is no hub: {}", way.shown())));
     };
@@ -125,19 +130,35 @@ fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {
     })
 }
 
-/// The connections for input, lists and output, and the end of the first.
-async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Channel, Tap)> {
+/// Whether the hub lets a connection in, where that is still to be said.
+type Entered = Option<oneshot::Receiver<Outcome<()>>>;
+
+/// The connections for input, lists and output, the end of the first, and what is still to be said of them.
+async fn channels(
+    way: &Way,
+    opening: Opening,
+) -> Outcome<(Channel, Channel, Channel, Tap, Vec<Entered>)> {
     if way.shares() {
-        let (all, tap) = channel(way, opening).await?;
-        return Ok((all.clone(), all.clone(), all, tap));
+        let (all, tap, entered) = channel(way, opening).await?;
+        return Ok((all.clone(), all.clone(), all, tap, vec![entered]));
     }
     let open = || channel(way, opening);
-    let ((input, tap), (control, _), (bulk, _)) = tokio::try_join!(open(), open(), open())?;
-    Ok((input, control, bulk, tap))
+    let ((input, tap, one), (control, _, two), (bulk, _, three)) =
+        tokio::try_join!(open(), open(), open())?;
+    Ok((input, control, bulk, tap, vec![one, two, three]))
 }
 
-async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
-    let Opened { stream, tap } = way.open(opening).await?;
+/// Waits until all of them are in, or one is not let in.
+async fn all_entered(connections: Vec<Entered>) -> Outcome<()> {
+    for entered in connections.into_iter().flatten() {
+        // One that nobody reads any more is said to be broken by who asks over it.
+        entered.await.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap, Entered)> {
+    let Opened { stream, tap, entered } = way.open(opening).await?;
     // A channel of gRPC reconnects by itself; this one must not, or it would speak to a new hub
     // without having been introduced.
     let once = Arc::new(Mutex::new(Some(stream)));
@@ -160,7 +181,7 @@ async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
         .connect_with_connector(connector)
         .await
         .map_err(|error| unreachable_hub(way, &error))?;
-    Ok((channel, tap))
+    Ok((channel, tap, entered))
 }
 
 /// Says why nothing could be said to a hub, in the words of the system.

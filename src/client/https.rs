@@ -31,7 +31,10 @@ use tokio_rustls::{
     },
 };
 
-use super::way::{Opened, Tap};
+use super::{
+    entering::Entering,
+    way::{Opened, Tap},
+};
 use crate::{
     base::{
         clock::wall,
@@ -40,9 +43,7 @@ use crate::{
     },
     config::address::{Address, Host},
     model::{invite::InviteText, member::Fingerprint},
-    wire::enrol::{
-        CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say, welcomed,
-    },
+    wire::enrol::{CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say},
 };
 
 const FILE: &str = "credentials";
@@ -55,9 +56,9 @@ pub(super) async fn open(host: &Host, port: u16, dir: &Path) -> Outcome<Opened> 
     let kept = read(dir, &at)?;
     let stream = connect(host, port, &at).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    let mut stream = shake_hands(member_config(&kept)?, stream, &at).await?;
-    welcomed(&mut stream).await.map_err(|error| refused(&error, &at))??;
-    Ok(Opened { stream: Box::new(stream), tap })
+    let stream = shake_hands(member_config(&kept)?, stream, &at).await?;
+    let (stream, entered) = Entering::new(stream, Box::new(move |error| refused(error, &at)));
+    Ok(Opened { stream: Box::new(stream), tap, entered: Some(entered) })
 }
 
 /// What this has to show; without it there is no way in.

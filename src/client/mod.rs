@@ -3,6 +3,8 @@
 mod access;
 mod calls;
 mod dial;
+#[cfg(feature = "tls")]
+mod entering;
 mod enrol;
 mod files;
 #[cfg(feature = "tls")]
@@ -18,6 +20,7 @@ mod ssh;
 mod start;
 mod sys;
 mod timeline;
+mod trips;
 mod way;
 
 use std::{
@@ -43,7 +46,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         limits::{CERTIFICATE_LOOKED_AT_EVERY, PING_WITHIN},
     },
-    runtime::{Identity, Link},
+    runtime::{Identity, Link, Trips},
 };
 
 /// Where a hub is, and what to do when it is not.
@@ -170,7 +173,7 @@ impl Shared {
     /// From now on calls go to this hub.
     fn up(&self, dialled: &dial::Dialled) {
         self.wires.send_replace(Some(dialled.wires.clone()));
-        self.link.send_replace(Link::Up { rtt: dialled.rtt });
+        self.link.send_replace(Link::Up(Trips::first(dialled.rtt)));
     }
 
     /// Asks for something that changes nothing: of the next hub, should this one die over it. A

@@ -105,7 +105,7 @@ impl Ssh {
             Ok(()) => {
                 let tap = Tap::of(&stream).map_err(|it| Fault::io("sharing a socket", &it))?;
                 let stream = Box::new(Spoken { stream, _program: program, _words: words });
-                Ok(Opened { stream, tap })
+                Ok(Opened { stream, tap, entered: None })
             }
             Err(heard) => {
                 let ended = timeout(SSH_WORDS_WITHIN, program.wait()).await;

@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
+    sync::oneshot,
 };
 
 use super::{
@@ -58,6 +59,8 @@ pub struct Opening {
 pub(super) struct Opened {
     pub(super) stream: Box<dyn Bytes>,
     pub(super) tap: Tap,
+    /// Resolves, while the stream is read, with whether the hub lets this in; `None` = it is in already.
+    pub(super) entered: Option<oneshot::Receiver<Outcome<()>>>,
 }
 
 /// The socket under a stream.
@@ -183,7 +186,7 @@ impl Way {
 async fn unix(path: &Path) -> Outcome<Opened> {
     let stream = connect(path).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    Ok(Opened { stream: Box::new(stream), tap })
+    Ok(Opened { stream: Box::new(stream), tap, entered: None })
 }
 
 /// Connects to the socket of a hub on this machine.

@@ -104,6 +104,7 @@ impl View<'_> {
         let words = visible(&hub.words(self.state.now.since_start));
         let role = match &hub.link {
             Link::Up { .. } if hub.left_out > 0 => Role::Warning,
+            Link::Up(Some(trips)) if trips.silent_since.is_some() => Role::Warning,
             Link::Up { .. } => Role::Dim,
             Link::Connecting => Role::Warning,
             Link::Down { .. } => Role::Error,

@@ -368,7 +368,7 @@ fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
         assert!(console.state.take_dirty());
         assert!(console.picture().contains(expected), "{}", console.picture());
     }
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
     assert!(console.picture().contains("hello from before"));
 }
@@ -543,7 +543,7 @@ fn any_msg() -> impl Strategy<Value = Msg> {
         1 => any::<bool>().prop_map(Msg::Focus),
         1 => Just(Msg::Tick),
         1 => any::<bool>().prop_map(|up| Msg::Link(if up {
-            Link::Up { rtt: None }
+            Link::Up(None)
         } else {
             Link::Down { since: Duration::ZERO, why: "x".to_owned() }
         })),

@@ -140,6 +140,7 @@ mod oci;
 mod other_user;
 mod program;
 mod pty;
+mod relay;
 mod remote_refused;
 mod remote_roles;
 mod remote_support;

@@ -1,11 +1,8 @@
 //! One of several hubs: reached in the background, however long that takes, and looked for until it is there.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -22,7 +19,7 @@ use crate::{
         id::ClientId,
         limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
-    runtime::{HubSeen, Link, Runtime},
+    runtime::{HubSeen, Link, Runtime, Trips},
 };
 
 /// A hub, and who we are to it.
@@ -175,7 +172,7 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
     {
         let Some(member) = it.upgrade() else { return };
         let now = link.as_ref().map(|it| it.borrow().clone());
-        member.set_link(now.unwrap_or(Link::Up { rtt: Duration::ZERO }));
+        member.set_link(now.unwrap_or(Link::Up(Trips::default())));
         member.runtime.send_replace(Some(runtime));
     }
     ring(&bell);
