@@ -23,13 +23,16 @@ struct ContextView<'a> {
     /// Verbs speak to it unless told otherwise.
     current: bool,
     kind: &'static str,
+    /// Lists and output come compressed from there.
+    compress: bool,
 }
 
 impl<'a> ContextView<'a> {
     fn new(it: &'a Context, current: &ContextName) -> Self {
         let kind = if it.name.is_local() { "local" } else { it.address.kind() };
         let current = it.name == *current;
-        Self { name: it.name.as_str(), address: it.address.to_string(), current, kind }
+        let (name, address) = (it.name.as_str(), it.address.to_string());
+        Self { name, address, current, kind, compress: it.compress }
     }
 }
 
@@ -72,7 +75,7 @@ async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
     // Before an invitation is taken up, which can be done once.
     contexts.has_room_for(&args.name)?;
     let address = client::enrol(paths, &args.name, &args.address).await?;
-    let context = Context { name: args.name.clone(), address };
+    let context = Context { name: args.name.clone(), address, compress: args.compress };
     contexts.add(context.clone())?;
     if args.chosen {
         contexts.use_(&args.name)?;

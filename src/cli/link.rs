@@ -98,7 +98,7 @@ async fn started_as(
     patience: Option<Duration>,
     asks: bool,
 ) -> Outcome<Link> {
-    let options = client::Options { identity, patience };
+    let options = options(target, identity, patience);
     let runtime = match &target.context.address {
         _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
         Address::OpenShell { .. } => {
@@ -111,9 +111,16 @@ async fn started_as(
 
 /// The hub, only if it runs.
 pub async fn running_hub(target: &Target) -> Outcome<Link> {
-    let options = client::Options { identity: identity(), patience: Some(PATIENCE) };
+    let options = options(target, identity(), Some(PATIENCE));
     let opening = client::Opening { starts: false, asks: asks() };
     Ok(Link::over(reach(target, options, opening).await?))
+}
+
+fn options(target: &Target, identity: Identity, patience: Option<Duration>) -> client::Options {
+    client::Options {
+        compress: target.context.compress,
+        ..client::Options::new(identity, patience)
+    }
 }
 
 async fn reach(

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status, Streaming,
+    codec::CompressionEncoding,
     metadata::{Ascii, Binary, MetadataValue},
     transport::{Channel, Endpoint},
 };
@@ -57,6 +58,8 @@ pub(super) struct Wires {
     /// Output and everything else that is large.
     bulk: Channel,
     marks: Marks,
+    /// Lists and output are asked for compressed.
+    compress: bool,
     pub(super) lanes: Lanes,
     /// Of the hub, safe to show.
     version: String,
@@ -84,13 +87,19 @@ pub(super) struct Dialled {
 }
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
-pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Outcome<Dialled> {
+pub(super) async fn dial(
+    way: &Way,
+    opening: Opening,
+    identity: &Identity,
+    compress: bool,
+) -> Outcome<Dialled> {
     let (input, control, bulk, tap, entered) = channels(way, opening).await?;
     let mut wires = Wires {
         input,
         control,
         bulk,
         marks: Marks::new(identity)?,
+        compress,
         lanes: Lanes::default(),
         version: String::new(),
         role: Role::Admin,
@@ -213,32 +222,42 @@ impl Wires {
     }
 }
 
+/// Whether what a hub answers may be compressed, where that was asked for. What a client says never is, and no receipt of
+/// what was typed: neither is long, and its length is to tell nobody what it is.
+const LARGE: bool = true;
+const SMALL: bool = false;
+
 macro_rules! clients {
-    ($($name:ident: $client:ident over $channel:ident;)*) => {$(
+    ($($name:ident: $client:ident over $channel:ident, $large:ident;)*) => {$(
         pub(super) fn $name(&self) -> $client<Channel> {
-            $client::new(self.$channel.clone())
+            // The bound on a message is on what becomes of it, too.
+            let client = $client::new(self.$channel.clone())
                 .max_decoding_message_size(WIRE_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX);
+            match $large && self.compress {
+                true => client.accept_compressed(CompressionEncoding::Gzip),
+                false => client,
+            }
         }
     )*};
 }
 
 impl Wires {
     clients! {
-        access: AccessClient over control;
-        hub: HubClient over control;
-        pulse: HubClient over input;
-        sandboxes: SandboxesClient over control;
-        typing: SessionsClient over input;
-        sessions: SessionsClient over control;
-        streams: SessionsClient over bulk;
-        recordings: RecordingsClient over bulk;
-        asks: AsksClient over control;
-        audit: AuditClient over bulk;
-        timeline: TimelineClient over bulk;
-        policy: PolicyClient over control;
-        gauges: GaugesClient over bulk;
-        files: FilesClient over bulk;
+        access: AccessClient over control, SMALL;
+        hub: HubClient over control, SMALL;
+        pulse: HubClient over input, SMALL;
+        sandboxes: SandboxesClient over control, LARGE;
+        typing: SessionsClient over input, SMALL;
+        sessions: SessionsClient over control, SMALL;
+        streams: SessionsClient over bulk, LARGE;
+        recordings: RecordingsClient over bulk, LARGE;
+        asks: AsksClient over control, LARGE;
+        audit: AuditClient over bulk, LARGE;
+        timeline: TimelineClient over bulk, LARGE;
+        policy: PolicyClient over control, LARGE;
+        gauges: GaugesClient over bulk, LARGE;
+        files: FilesClient over bulk, LARGE;
     }
 
     /// Marks a message with who sends it.

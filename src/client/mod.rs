@@ -56,6 +56,15 @@ pub struct Options {
     /// How long subscriptions wait for a lost hub before they end as `Lost`; `None` = for ever, as a
     /// console that shows the link does.
     pub patience: Option<Duration>,
+    /// Lists and output are asked for compressed; a hub that can't sends them as they are.
+    pub compress: bool,
+}
+
+impl Options {
+    /// With nothing asked for beyond these.
+    pub fn new(identity: Identity, patience: Option<Duration>) -> Self {
+        Self { identity, patience, compress: false }
+    }
 }
 
 /// A hub that was reached.
@@ -71,6 +80,7 @@ struct Shared {
     way: Way,
     identity: Identity,
     patience: Option<Duration>,
+    compress: bool,
     /// A hub that died is started again, by the starter or by the way.
     starts: bool,
     /// `None` where the way does it, or nobody.
@@ -105,6 +115,7 @@ impl Client {
             identity: way.introduce(options.identity),
             way,
             patience: options.patience,
+            compress: options.compress,
             starter,
             link: watch::Sender::new(Link::Connecting),
             watched: Arc::new(Notify::new()),
@@ -154,7 +165,7 @@ impl Shared {
     /// Opens the connections and learns who is there, within a deadline.
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
         let dialled = async {
-            let dialled = dial::dial(&self.way, opening, &self.identity).await?;
+            let dialled = dial::dial(&self.way, opening, &self.identity, self.compress).await?;
             self.renew(&dialled.wires).await;
             Ok(dialled)
         };

@@ -6,7 +6,7 @@ use std::{fmt, os::unix::fs::PermissionsExt, path::PathBuf, str::FromStr};
 use super::{
     address::Address,
     environment::Variable,
-    load::{string, wanted},
+    load::{flag, string, wanted},
     paths::Paths,
     source::{self, Flaw, Item, Name, Node, Over, Source, Table},
 };
@@ -17,7 +17,7 @@ use crate::base::{
 };
 
 const KEYS: &[&str] = &["current", "contexts"];
-const CONTEXT_KEYS: &[&str] = &["address"];
+const CONTEXT_KEYS: &[&str] = &["address", "compress"];
 const HEADING: &str = "# Hubs by name, written by `sandwatch context`.\n";
 
 /// What a hub is called by the operator: letters, digits and `-_.`, a letter or digit first.
@@ -70,6 +70,8 @@ impl FromStr for ContextName {
 pub struct Context {
     pub name: ContextName,
     pub address: Address,
+    /// Lists and output come compressed from there.
+    pub compress: bool,
 }
 
 /// All contexts, `local` first and the others by their names.
@@ -102,7 +104,8 @@ impl Contexts {
     }
 
     fn own(paths: &Paths) -> Context {
-        Context { name: ContextName::local(), address: Address::Unix(paths.hub_socket()) }
+        let address = Address::Unix(paths.hub_socket());
+        Context { name: ContextName::local(), address, compress: false }
     }
 
     /// The one that is meant: as was said, else by the variable, else the current one. What is wrong with the file keeps
@@ -205,6 +208,9 @@ impl Contexts {
         for it in self.all.iter().filter(|it| !it.name.is_local()) {
             let (name, address) = (quoted(it.name.to_string()), quoted(it.address.to_string()));
             out.push_str(&format!("\n[contexts.{name}]\naddress = {address}\n"));
+            if it.compress {
+                out.push_str("compress = true\n");
+            }
         }
         out
     }
@@ -275,24 +281,17 @@ fn contexts(source: &mut Source<'_>, item: &Item) -> Vec<Context> {
             }
         };
         source.reads(format!("contexts.{name}"));
-        if let Some(address) = context(source, key, item, &name) {
-            all.push(Context { name, address });
-        }
+        all.extend(context(source, key, item, name));
     }
     all
 }
 
-fn context(
-    source: &mut Source<'_>,
-    key: &Name,
-    item: &Item,
-    name: &ContextName,
-) -> Option<Address> {
+fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) -> Option<Context> {
     let Node::Table(Table(entries)) = &item.node else {
         wanted(source, item, "a table with an address");
         return None;
     };
-    let (mut address, mut told) = (None, false);
+    let (mut address, mut told, mut compress) = (None, false, false);
     for (key, item) in entries {
         source.reads(format!("contexts.{name}.{}", key.text));
         match key.text.as_str() {
@@ -304,13 +303,14 @@ fn context(
                     Err(why) => source.flaw(item.span.clone(), why),
                 }
             }
+            "compress" => compress = flag(source, item).unwrap_or_default(),
             _ => source.unknown("a setting of a context", key, CONTEXT_KEYS.iter().copied()),
         }
     }
     if !told {
         source.flaw(key.span.clone(), format!("context `{name}` has no address"));
     }
-    address
+    Some(Context { address: address?, name, compress })
 }
 
 #[cfg(test)]
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(contexts.all().len(), 1);
         let add = |contexts: &mut Contexts, name: &str, address: &str| {
             let (name, address) = (name.parse().unwrap(), address.parse().unwrap());
-            contexts.add(Context { name, address })
+            contexts.add(Context { compress: name == "A".parse().unwrap(), name, address })
         };
         add(&mut contexts, "b.c", "ssh://me@lab:22").unwrap();
         add(&mut contexts, "A", "unix:/a\\b \"c\"/hub.sock").unwrap();
@@ -343,7 +343,8 @@ mod tests {
         let again = Contexts::load(&paths).unwrap();
         let names: Vec<&str> = again.all().iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["local", "A", "b.c"]);
-        assert_eq!(again.all()[1..].len(), contexts.all()[1..].len());
+        assert_eq!(again.all()[1..], contexts.all()[1..]);
+        assert!(again.all()[1].compress && !again.all()[2].compress);
         assert_eq!(again.current, Some("b.c".parse().unwrap()));
         let mut again = again;
         again.remove(&"b.c".parse().unwrap()).unwrap();
@@ -366,6 +367,7 @@ mod tests {
                 .contains("c.toml:1:11: `lap` is not a context; did you mean `lab`?")
         );
         assert!(flaws(&format!("{lab}adress = \"x\"")).contains("did you mean `address`?"));
+        assert!(flaws(&format!("{lab}compress = 1")).contains("c.toml:3:12: "));
         assert!(flaws("[contexts.lab]").contains("has no address"));
         assert!(flaws("[contexts.local]\naddress = \"ssh://x\"").contains("your own hub"));
         assert!(

@@ -24,7 +24,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{service::Routes, transport::Server};
+use tonic::{codec::CompressionEncoding, service::Routes, transport::Server};
 
 pub use accept::peer_allowed;
 pub use claim::{Claim, claim, ended};
@@ -260,18 +260,24 @@ async fn routes(shared: &Arc<Shared>) -> Outcome<Routes> {
                 .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
         };
     }
+    // Compressed only for who asks for it; nothing that is compressed is taken.
+    macro_rules! large {
+        ($server:ident) => {
+            bounded!($server).send_compressed(CompressionEncoding::Gzip)
+        };
+    }
     let mut routes = Routes::builder();
     routes
         .add_service(bounded!(HubServer))
-        .add_service(bounded!(SandboxesServer))
-        .add_service(bounded!(SessionsServer))
-        .add_service(bounded!(RecordingsServer))
-        .add_service(bounded!(AsksServer))
-        .add_service(bounded!(AuditServer))
-        .add_service(bounded!(TimelineServer))
-        .add_service(bounded!(PolicyServer))
-        .add_service(bounded!(GaugesServer))
-        .add_service(bounded!(FilesServer))
+        .add_service(large!(SandboxesServer))
+        .add_service(large!(SessionsServer))
+        .add_service(large!(RecordingsServer))
+        .add_service(large!(AsksServer))
+        .add_service(large!(AuditServer))
+        .add_service(large!(TimelineServer))
+        .add_service(large!(PolicyServer))
+        .add_service(large!(GaugesServer))
+        .add_service(large!(FilesServer))
         .add_service(bounded!(AccessServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection);

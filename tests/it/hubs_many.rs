@@ -38,7 +38,7 @@ struct Socket(PathBuf);
 #[async_trait]
 impl Opener for Socket {
     async fn open(&self) -> Outcome<Reached> {
-        let options = Options { identity: who("me"), patience: None };
+        let options = Options::new(who("me"), None);
         let runtime = Arc::new(Client::connect(&self.0, options).await?);
         Ok(Reached { runtime, client: who("me").client })
     }

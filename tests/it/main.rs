@@ -70,6 +70,7 @@ mod cli_secrets;
 mod cli_snapshot;
 mod cli_stats;
 mod cli_timeline;
+mod compress;
 mod crash_hub;
 mod crash_shim;
 mod crash_support;

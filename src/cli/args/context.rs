@@ -24,6 +24,9 @@ pub struct ContextAddArgs {
     pub name: ContextName,
     /// unix:PATH, ssh://[USER@]HOST[:PORT], https://HOST:PORT, openshell+https://HOST:PORT
     pub address: String,
+    /// Have lists and output sent compressed, for a link that carries little
+    #[arg(long)]
+    pub compress: bool,
     /// Choose it as well
     #[arg(long = "use")]
     pub chosen: bool,
