@@ -336,6 +336,9 @@ fn observe(paths: &Paths, id: &str, over: &AtomicBool, took: &AtomicU64) {
 /// One row down or up in the list, so many times: the time to the picture of each.
 fn rows(outer: &Outer, keys: usize) -> Vec<f64> {
     let mut samples = Vec::new();
+    // From the top, or the list would scroll under the cursor.
+    outer.send(b"g");
+    outer.settle(Duration::from_millis(200), SEEN_WITHIN);
     for number in 0..keys {
         let key: &[u8] = if (number / ROW).is_multiple_of(2) { b"j" } else { b"k" };
         let before = cursor(&outer.text());
