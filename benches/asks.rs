@@ -47,10 +47,8 @@ async fn told(
 async fn measure(home: &Path, asks: usize) -> (Vec<f64>, Vec<f64>) {
     let paths = Paths::under(home);
     let client = ClientId::parse("bench").expect("a plain id");
-    let options = Options {
-        identity: Identity { client, name: "bench".to_owned(), peer: None },
-        patience: None,
-    };
+    let identity = Identity { client, name: "bench".to_owned(), peer: None };
+    let options = Options::new(identity, None);
     let runtime = Client::connect(&paths.hub_socket(), options).await.expect("the hub");
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let sandbox = runtime.list().await.expect("a list").remove(0);

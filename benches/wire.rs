@@ -90,7 +90,7 @@ async fn measure(floods: usize, rounds: usize, keys: usize, alone: bool) {
         while !paths.hub_socket().exists() {
             tokio::task::yield_now().await;
         }
-        let options = Options { identity: who("bench"), patience: None };
+        let options = Options::new(who("bench"), None);
         Arc::new(Client::connect(&paths.hub_socket(), options).await.expect("a client"))
     };
     for _ in 0..floods {

@@ -16,6 +16,7 @@ pub fn run_if_asked() {
         "echo" => echo(),
         "flood" => flood(super::option("--mb", 200.0), super::option("--kind", "lines".into())),
         "idle" => idle(),
+        "said" => said(&super::option("--word", String::new())),
         "hello" => println!("hello"),
         other => panic!("no inner program: {other}"),
     }
@@ -117,6 +118,13 @@ fn idle() {
         println!("\x1b[3{}mline {line} of an idle transcript\x1b[0m", line % 8);
     }
     println!("idle ready");
+    wait_for(b'q');
+}
+
+/// A word twice, as no list shows it, then silence.
+fn said(word: &str) {
+    raw();
+    println!("{word}-{word}");
     wait_for(b'q');
 }
 

@@ -8,6 +8,7 @@ pub mod outer;
 pub mod prototype;
 pub mod slow;
 pub mod subject;
+pub mod tun;
 pub mod usage;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};

@@ -127,6 +127,19 @@ impl Outer {
         self.shared.0.lock().unwrap().text()
     }
 
+    /// Whether a cell shows this letter underlined.
+    pub fn underlines(&self, letter: char) -> bool {
+        let state = self.shared.0.lock().unwrap();
+        let screen = state.parser.screen();
+        let (rows, cols) = screen.size();
+        (0..rows.get()).any(|row| {
+            (0..cols.get()).any(|col| {
+                let cell = screen.cell(row, col);
+                cell.is_some_and(|it| it.underline() && it.contents().contains(letter))
+            })
+        })
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
     }

@@ -89,8 +89,13 @@ impl Home {
 
     /// A program in the outer terminal.
     pub fn outer(&self, command: &[&str]) -> Outer {
+        self.outer_as(self.path(), command)
+    }
+
+    /// The same as somebody else, whose files are there.
+    pub fn outer_as(&self, home: &Path, command: &[&str]) -> Outer {
         let mut builder = CommandBuilder::from_argv(command.iter().map(Into::into).collect());
-        builder.env("SANDWATCH_HOME", self.path());
+        builder.env("SANDWATCH_HOME", home);
         builder.env("TERM", "xterm-256color");
         builder.env("COLORTERM", "truecolor");
         builder.env("LANG", "C.UTF-8");

@@ -16,6 +16,7 @@ use crate::{
         units::human_duration,
     },
     model::{member::Role, session::Session},
+    runtime::Trips,
 };
 
 /// One of them. Its texts are safe to show.
@@ -94,10 +95,10 @@ impl Hub {
     pub fn words(&self, now: Duration) -> String {
         match &self.link {
             Link::Connecting => "connecting".to_owned(),
-            Link::Up { rtt } => match (&self.silent, rtt, self.left_out) {
+            Link::Up(trips) => match (&self.silent, trips, self.left_out) {
                 (Some(why), ..) => format!("no list: {why}"),
                 (None, _, 1..) => "too many to list; some are left out".to_owned(),
-                (None, Some(rtt), 0) => self.as_role(rtt_words(*rtt)),
+                (None, Some(trips), 0) => self.as_role(way_words(trips, now)),
                 (None, None, 0) => self.as_role("up".to_owned()),
             },
             Link::Down { since, why } => {
@@ -121,11 +122,18 @@ pub struct Lacks {
     pub words: String,
 }
 
-/// The way there and back.
-pub fn rtt_words(rtt: Duration) -> String {
-    let ms = rtt.as_secs_f64() * 1000.0;
+/// The way there and back: how long, how often something on it was late, and for how long it says nothing.
+pub fn way_words(trips: &Trips, now: Duration) -> String {
+    let ms = trips.rtt.as_secs_f64() * 1000.0;
     let digits = usize::from(ms < 10.0);
-    format!("rtt {ms:.digits$} ms")
+    let mut words = format!("rtt {ms:.digits$} ms");
+    if trips.late > 0 {
+        words.push_str(&format!(", {} of {} late", trips.late, trips.of));
+    }
+    if let Some(since) = trips.silent_since {
+        words.push_str(&format!(", silent {}", human_duration(now.saturating_sub(since))));
+    }
+    words
 }
 
 impl State {

@@ -36,6 +36,7 @@ use crate::{
         timeline::TimelinePage,
         traffic::Traffic,
     },
+    runtime::Trips,
     vt::key::{KeyPress, Mods},
 };
 
@@ -172,10 +173,8 @@ pub struct DiffRead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
     Connecting,
-    /// `rtt` is the last measured round trip; `None` until measured.
-    Up {
-        rtt: Option<Duration>,
-    },
+    /// `None` until a round trip was measured.
+    Up(Option<Trips>),
     /// Since when (on the console's own clock), and why.
     Down {
         since: Duration,

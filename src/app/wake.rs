@@ -83,15 +83,16 @@ impl State {
     }
 
     fn reads_anew_at(&self, link: &Link) -> Option<Duration> {
-        let Link::Down { since, .. } = *link else { return None };
+        let since = since_when(link)?;
         let down = self.now.since_start.saturating_sub(since).as_secs();
         let step = if down < 60 { 1 } else { 60 };
         Some(since + Duration::from_secs((down / step + 1) * step))
     }
 
-    /// Whether the age of a link that is down shows.
+    /// Whether the age of a link shows that is down or says nothing.
     pub(super) fn link_ages(&self) -> bool {
-        matches!(self.link, Link::Down { .. }) || self.hubs.are_many() && self.hubs.down() > 0
+        let others = self.hubs.iter().filter(|_| self.hubs.are_many()).map(|it| &it.link);
+        std::iter::once(&self.link).chain(others).any(|it| since_when(it).is_some())
     }
 
     /// When the ages on screen next read differently. After a while without the operator they are
@@ -140,5 +141,14 @@ impl State {
     /// Whether the box with what can follow is up.
     pub fn shows_which_key(&self) -> bool {
         !self.typed.is_empty() && self.now.since_start >= self.typed_at + WHICH_KEY_AFTER
+    }
+}
+
+/// Since when a hub is away, or says nothing.
+fn since_when(link: &Link) -> Option<Duration> {
+    match link {
+        Link::Down { since, .. } => Some(*since),
+        Link::Up(Some(trips)) => trips.silent_since,
+        Link::Up(None) | Link::Connecting => None,
     }
 }

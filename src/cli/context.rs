@@ -34,6 +34,8 @@ struct ContextView<'a> {
     certificate: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a Path>,
+    /// Lists and output come compressed from there.
+    compress: bool,
 }
 
 impl<'a> ContextView<'a> {
@@ -49,6 +51,7 @@ impl<'a> ContextView<'a> {
             ca: team.map(|it| it.authority.as_path()),
             certificate: team.map(|it| it.certificate.as_path()),
             key: team.map(|it| it.key.as_path()),
+            compress: it.compress,
         }
     }
 }
@@ -86,7 +89,7 @@ fn ls(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
 pub async fn change(paths: &Paths, change: ContextChange) -> Outcome<()> {
     match change {
         ContextChange::Add { name, place } => {
-            with_one_more(paths, &name, place.expose(), None).await?.0.save()
+            with_one_more(paths, &name, place.expose(), None, false).await?.0.save()
         }
         ContextChange::Remove(name) => remove(paths, &name).await.map(drop),
     }
@@ -108,6 +111,7 @@ async fn with_one_more(
     name: &ContextName,
     place: &str,
     team: Option<TeamFiles>,
+    compress: bool,
 ) -> Outcome<(Contexts, Context)> {
     let mut contexts = Contexts::load(paths)?;
     // Before an invitation is taken up, which can be done once.
@@ -116,7 +120,7 @@ async fn with_one_more(
         Some(files) => client::of_team(place, files)?,
         None => client::enrol(paths, name, place).await?,
     };
-    let context = Context { name: name.clone(), address, team };
+    let context = Context { name: name.clone(), address, team, compress };
     contexts.add(context.clone())?;
     Ok((contexts, context))
 }
@@ -134,7 +138,7 @@ fn forget_keys(paths: &Paths, name: &ContextName) -> Outcome<()> {
 
 async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
     let team = team(&args)?;
-    let (mut contexts, context) = with_one_more(paths, &args.name, &args.address, team).await?;
+    let (mut contexts, context) = with_one_more(paths, &args.name, &args.address, team, args.compress).await?;
     if args.chosen {
         contexts.use_(&args.name)?;
     }

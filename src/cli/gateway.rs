@@ -47,7 +47,7 @@ pub async fn end(paths: &Paths, context: &Context) -> Outcome<()> {
         return Ok(());
     }
     let paths = paths.of_gateway(&context.name);
-    let options = client::Options { identity: link::identity(), patience: None };
+    let options = client::Options::new(link::identity(), None);
     match client::Client::connect(&paths.hub_socket(), options).await {
         Ok(running) => {
             running.shutdown().await?;

@@ -98,22 +98,29 @@ async fn started_as(
     patience: Option<Duration>,
     asks: bool,
 ) -> Outcome<Link> {
-    let options = client::Options { identity, patience };
+    let options = options(target, identity, patience);
     let runtime = match &target.context.address {
         _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
         Address::OpenShell { .. } => {
             client::connect_or_start_gateway(&target.paths, target.name(), options).await?
         }
-        _ => reach(target, options, client::Opening { starts: true, asks }).await?,
+        _ => reach(target, options, client::Opening { starts: true, careful: false, asks }).await?,
     };
     Ok(Link::over(runtime))
 }
 
 /// The hub, only if it runs.
 pub async fn running_hub(target: &Target) -> Outcome<Link> {
-    let options = client::Options { identity: identity(), patience: Some(PATIENCE) };
-    let opening = client::Opening { starts: false, asks: asks() };
+    let options = options(target, identity(), Some(PATIENCE));
+    let opening = client::Opening { starts: false, careful: false, asks: asks() };
     Ok(Link::over(reach(target, options, opening).await?))
+}
+
+fn options(target: &Target, identity: Identity, patience: Option<Duration>) -> client::Options {
+    client::Options {
+        compress: target.context.compress,
+        ..client::Options::new(identity, patience)
+    }
 }
 
 async fn reach(

@@ -159,7 +159,8 @@ fn inside(verb: impl Future<Output = Outcome<out::Code>>) -> Outcome<out::Code> 
     done
 }
 
-/// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
+/// Verbs that wait for a hub, a terminal or time. The hub and the console use several threads; so do verbs for a hub
+/// elsewhere, whose connections answer it also while a verb waits for whoever reads what it prints.
 fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> Outcome<out::Code> {
     let console = matches!(verb, None | Some(Verb::Demo(_)));
     if console && !out::on_terminal() {
@@ -194,7 +195,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         Some(Verb::Hub(args::HubVerb::Serve(_))) => Handed::take(paths)?,
         _ => Handed::default(),
     };
-    let many = console || name == "hub";
+    let many = console || name == "hub" || target.is_elsewhere();
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
     } else {

@@ -8,8 +8,10 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status, Streaming,
+    codec::CompressionEncoding,
     metadata::{Ascii, Binary, MetadataValue},
     transport::{Channel, Endpoint},
 };
@@ -59,6 +61,8 @@ pub(super) struct Wires {
     /// Whether that is a connection of its own over a network, which breaks by itself.
     bulk_apart: bool,
     marks: Marks,
+    /// Lists and output are asked for compressed.
+    compress: bool,
     pub(super) lanes: Lanes,
     /// Of the hub, safe to show.
     version: String,
@@ -86,14 +90,20 @@ pub(super) struct Dialled {
 }
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
-pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Outcome<Dialled> {
-    let (input, control, bulk, tap) = channels(way, opening).await?;
+pub(super) async fn dial(
+    way: &Way,
+    opening: Opening,
+    identity: &Identity,
+    compress: bool,
+) -> Outcome<Dialled> {
+    let (input, control, bulk, tap, entered) = channels(way, opening).await?;
     let mut wires = Wires {
         input,
         control,
         bulk,
         bulk_apart: way.is_far() && !way.shares(),
         marks: Marks::new(identity)?,
+        compress,
         lanes: Lanes::default(),
         version: String::new(),
         role: Role::Admin,
@@ -109,7 +119,11 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         Outcome::Ok((attendance, first))
     };
     // At the same time: over a long way each round trip shows.
-    let ((attendance, first), rtt) = tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX))?;
+    let asked = async { tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX)) };
+    let (entered, asked) = tokio::join!(all_entered(entered), asked);
+    // Of both, the first says why.
+    entered?;
+    let ((attendance, first), rtt) = asked?;
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
         return Err(Fault::failed(format!("what answers is no hub: {}", way.shown())));
     };
@@ -129,21 +143,42 @@ fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {
     })
 }
 
-/// The connections for input, lists and output, and the end of the first.
-async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Channel, Tap)> {
+/// Whether the hub lets a connection in, where that is still to be said.
+type Entered = Option<oneshot::Receiver<Outcome<()>>>;
+
+/// The connections for input, lists and output, the end of the first, and what is still to be said of them.
+async fn channels(
+    way: &Way,
+    opening: Opening,
+) -> Outcome<(Channel, Channel, Channel, Tap, Vec<Entered>)> {
     if way.shares() {
-        let (all, tap) = channel(way, opening).await?;
-        return Ok((all.clone(), all.clone(), all, tap));
+        let (all, tap, entered) = channel(way, opening).await?;
+        return Ok((all.clone(), all.clone(), all, tap, vec![entered]));
     }
     let open = || channel(way, opening);
-    // One first: what is refused is refused once, and a key that must be touched or unlocked may be by then.
-    let (input, tap) = open().await?;
-    let ((control, _), (bulk, _)) = tokio::try_join!(open(), open())?;
-    Ok((input, control, bulk, tap))
+    if opening.careful {
+        // One first: what is refused is refused once.
+        let (input, tap, one) = open().await?;
+        all_entered(vec![one]).await?;
+        let ((control, _, two), (bulk, _, three)) = tokio::try_join!(open(), open())?;
+        return Ok((input, control, bulk, tap, vec![two, three]));
+    }
+    let ((input, tap, one), (control, _, two), (bulk, _, three)) =
+        tokio::try_join!(open(), open(), open())?;
+    Ok((input, control, bulk, tap, vec![one, two, three]))
 }
 
-async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
-    let Opened { stream, tap } = way.open(opening).await?;
+/// Waits until all of them are in, or one is not let in.
+async fn all_entered(connections: Vec<Entered>) -> Outcome<()> {
+    for entered in connections.into_iter().flatten() {
+        // One that nobody reads any more is said to be broken by who asks over it.
+        entered.await.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap, Entered)> {
+    let Opened { stream, tap, entered } = way.open(opening).await?;
     // A channel of gRPC reconnects by itself; this one must not, or it would speak to a new hub
     // without having been introduced.
     let once = Arc::new(Mutex::new(Some(stream)));
@@ -166,7 +201,7 @@ async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
         .connect_with_connector(connector)
         .await
         .map_err(|error| unreachable_hub(way, &error))?;
-    Ok((channel, tap))
+    Ok((channel, tap, entered))
 }
 
 /// Says why nothing could be said to a hub, in the words of the system.
@@ -198,33 +233,43 @@ impl Wires {
     }
 }
 
+/// Whether what a hub answers may be compressed, where that was asked for. What a client says never is, and no receipt of
+/// what was typed: neither is long, and its length is to tell nobody what it is.
+const LARGE: bool = true;
+const SMALL: bool = false;
+
 macro_rules! clients {
-    ($($name:ident: $client:ident over $channel:ident;)*) => {$(
+    ($($name:ident: $client:ident over $channel:ident, $large:ident;)*) => {$(
         pub(super) fn $name(&self) -> $client<Channel> {
-            $client::new(self.$channel.clone())
+            // The bound on a message is on what becomes of it, too.
+            let client = $client::new(self.$channel.clone())
                 .max_decoding_message_size(WIRE_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX);
+            match $large && self.compress {
+                true => client.accept_compressed(CompressionEncoding::Gzip),
+                false => client,
+            }
         }
     )*};
 }
 
 impl Wires {
     clients! {
-        access: AccessClient over control;
-        hub: HubClient over control;
-        pulse: HubClient over input;
-        bulk_pulse: HubClient over bulk;
-        sandboxes: SandboxesClient over control;
-        typing: SessionsClient over input;
-        sessions: SessionsClient over control;
-        streams: SessionsClient over bulk;
-        recordings: RecordingsClient over bulk;
-        asks: AsksClient over control;
-        audit: AuditClient over bulk;
-        timeline: TimelineClient over bulk;
-        policy: PolicyClient over control;
-        gauges: GaugesClient over bulk;
-        files: FilesClient over bulk;
+        access: AccessClient over control, SMALL;
+        hub: HubClient over control, SMALL;
+        pulse: HubClient over input, SMALL;
+        bulk_pulse: HubClient over bulk, SMALL;
+        sandboxes: SandboxesClient over control, LARGE;
+        typing: SessionsClient over input, SMALL;
+        sessions: SessionsClient over control, SMALL;
+        streams: SessionsClient over bulk, LARGE;
+        recordings: RecordingsClient over bulk, LARGE;
+        asks: AsksClient over control, LARGE;
+        audit: AuditClient over bulk, LARGE;
+        timeline: TimelineClient over bulk, LARGE;
+        policy: PolicyClient over control, LARGE;
+        gauges: GaugesClient over bulk, LARGE;
+        files: FilesClient over bulk, LARGE;
     }
 
     /// Marks a message with who sends it.

@@ -32,7 +32,10 @@ use tokio_rustls::{
     },
 };
 
-use super::way::{Opened, Shows, Tap};
+use super::{
+    entering::Entering,
+    way::{Opened, Shows, Tap},
+};
 use crate::{
     base::{
         clock::wall,
@@ -51,7 +54,7 @@ use crate::{
     wire::{
         certificate::Said,
         enrol::{
-            CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say, welcomed,
+            CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say,
         },
         keys::{Keys, certificates},
     },
@@ -76,9 +79,10 @@ pub(super) async fn open(host: &Host, port: u16, shows: &Shows) -> Outcome<Opene
     };
     let stream = connect(host, port, &at).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    let mut stream = shake_hands(config, name, stream, &at, known).await?;
-    welcomed(&mut stream).await.map_err(|error| refused(&error, &at, known))??;
-    Ok(Opened { stream: Box::new(stream), tap })
+    let stream = shake_hands(config, name, stream, &at, known).await?;
+    let (stream, entered) =
+        Entering::new(stream, Box::new(move |error| refused(error, &at, known)));
+    Ok(Opened { stream: Box::new(stream), tap, entered: Some(entered) })
 }
 
 /// Who we are to a hub to which this is shown.

@@ -12,6 +12,7 @@ use tonic::Streaming;
 use super::{
     Opening, Shared,
     dial::{Dialled, Wires},
+    trips::Measured,
 };
 use crate::{
     base::{
@@ -24,12 +25,9 @@ use crate::{
         },
         text::shown,
     },
-    runtime::Link,
+    runtime::{Link, Trips},
     wire::v1::{AttendResponse, attend_response::Kind},
 };
-
-/// A round trip is told again when it differs by more than half, and by more than this.
-const RTT_STEP: Duration = Duration::from_millis(5);
 
 /// How an attendance ended.
 struct Parting {
@@ -62,20 +60,20 @@ async fn attend(
     watched: &Notify,
     wires: &Arc<Wires>,
     mut attendance: Streaming<AttendResponse>,
-    mut told: Duration,
+    first: Duration,
 ) -> Parting {
     let mut bulk = std::pin::pin!(wires.bulk_breaks());
+    let mut trips = Measured::new(first);
     loop {
         let message = tokio::select! {
             message = attendance.message() => message,
             fault = &mut bulk => {
                 return Parting { reason: fault.message().to_owned(), wanted: false };
             }
-            measured = pulse(link, watched, wires, told) => match measured {
-                Ok(rtt) => {
-                    if rtt.abs_diff(told) > RTT_STEP.max(told / 2) {
-                        told = rtt;
-                        link.send_replace(Link::Up { rtt });
+            measured = pulse(link, watched, wires, &trips) => match measured {
+                Ok(trip) => {
+                    if trips.took(trip) {
+                        link.send_replace(Link::Up(trips.told()));
                     }
                     continue;
                 }
@@ -95,23 +93,31 @@ async fn attend(
     }
 }
 
-/// Measures once, after a pause, while somebody looks; nothing is sent while nobody does.
+/// Measures once, after a pause, while somebody looks; nothing is sent while nobody does. That no answer comes is told
+/// before it is said that there is no hub.
 async fn pulse(
     link: &watch::Sender<Link>,
     watched: &Notify,
     wires: &Arc<Wires>,
-    told: Duration,
+    trips: &Measured,
 ) -> Outcome<Duration> {
     while link.receiver_count() == 0 {
         watched.notified().await;
     }
     let slept = clock::asleep();
     tokio::time::sleep(PING_EVERY).await;
+    let told = trips.told();
     let within = match slept_since(slept) {
-        true => PING_WITHIN_AWAKE.max(patience(told) / 4),
-        false => patience(told),
+        true => PING_WITHIN_AWAKE.max(patience(told.rtt) / 4),
+        false => patience(told.rtt),
     };
-    wires.ping(within).await
+    let asked = clock::monotonic();
+    let mut ping = std::pin::pin!(wires.ping(within));
+    if let Ok(done) = tokio::time::timeout(trips.silent_from(), &mut ping).await {
+        return done;
+    }
+    link.send_replace(Link::Up(Trips { silent_since: Some(asked), ..told }));
+    ping.await
 }
 
 /// How long a hub may take to answer whose round trip was this.
@@ -176,7 +182,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
         let shared = shared.upgrade()?;
         let starts = starts_after.is_some_and(|it| clock::monotonic() >= it);
         // Something may be drawn by now: nobody is asked.
-        let opening = Opening { starts, asks: false };
+        let opening = Opening { starts, careful: true, asks: false };
         let mut dialled = shared.dial(opening).await;
         if let (Err(_), Some(starter), true) = (&dialled, &shared.starter, starts) {
             dialled = match starter.start().await {

@@ -3,6 +3,8 @@
 mod access;
 mod calls;
 mod dial;
+#[cfg(feature = "tls")]
+mod entering;
 mod enrol;
 mod files;
 #[cfg(feature = "tls")]
@@ -18,6 +20,7 @@ mod ssh;
 mod start;
 mod sys;
 mod timeline;
+mod trips;
 mod way;
 
 use std::{
@@ -43,7 +46,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         limits::{CERTIFICATE_LOOKED_AT_EVERY, PING_WITHIN},
     },
-    runtime::{Identity, Link},
+    runtime::{Identity, Link, Trips},
 };
 
 /// Where a hub is, and what to do when it is not.
@@ -53,6 +56,15 @@ pub struct Options {
     /// How long subscriptions wait for a lost hub before they end as `Lost`; `None` = for ever, as a
     /// console that shows the link does.
     pub patience: Option<Duration>,
+    /// Lists and output are asked for compressed; a hub that can't sends them as they are.
+    pub compress: bool,
+}
+
+impl Options {
+    /// With nothing asked for beyond these.
+    pub fn new(identity: Identity, patience: Option<Duration>) -> Self {
+        Self { identity, patience, compress: false }
+    }
 }
 
 /// A hub that was reached.
@@ -69,6 +81,7 @@ struct Shared {
     /// As the hub knows us: over TLS it is another when somebody was invited anew.
     identity: Mutex<Identity>,
     patience: Option<Duration>,
+    compress: bool,
     /// A hub that died is started again, by the starter or by the way.
     starts: bool,
     /// `None` where the way does it, or nobody.
@@ -83,7 +96,7 @@ struct Shared {
 impl Client {
     /// Connects to a hub that runs; a hub that dies later is looked for, not started.
     pub async fn connect(socket: &Path, options: Options) -> Outcome<Self> {
-        let opening = Opening { starts: false, asks: false };
+        let opening = Opening { starts: false, careful: false, asks: false };
         let way = Way::Unix { path: socket.to_owned(), whose: Whose::Own };
         Self::reach(way, options, opening).await
     }
@@ -104,6 +117,7 @@ impl Client {
             identity: Mutex::new(options.identity),
             way,
             patience: options.patience,
+            compress: options.compress,
             starter,
             link: watch::Sender::new(Link::Connecting),
             watched: Arc::new(Notify::new()),
@@ -165,7 +179,7 @@ impl Shared {
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
         let dialled = async {
             let identity = self.introduced();
-            let dialled = dial::dial(&self.way, opening, &identity).await?;
+            let dialled = dial::dial(&self.way, opening, &identity, self.compress).await?;
             self.renew(&dialled.wires).await;
             Ok(dialled)
         };
@@ -184,7 +198,7 @@ impl Shared {
     /// From now on calls go to this hub.
     fn up(&self, dialled: &dial::Dialled) {
         self.wires.send_replace(Some(dialled.wires.clone()));
-        self.link.send_replace(Link::Up { rtt: dialled.rtt });
+        self.link.send_replace(Link::Up(Trips::first(dialled.rtt)));
     }
 
     /// Asks for something that changes nothing: of the next hub, should this one die over it. A

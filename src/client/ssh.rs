@@ -113,7 +113,7 @@ impl Ssh {
             Ok(()) => {
                 let tap = Tap::of(&stream).map_err(|it| Fault::io("sharing a socket", &it))?;
                 let stream = Box::new(Spoken { stream, _program: program, _words: words });
-                Ok(Opened { stream, tap })
+                Ok(Opened { stream, tap, entered: None })
             }
             Err(heard) => {
                 let ended = timeout(SSH_WORDS_WITHIN, program.wait()).await;
@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn what_ssh_is_told_weakens_nothing_and_forwards_nothing() {
-        let batch = ssh("ssh://me@[::1]:2222").arguments(Opening { starts: true, asks: false });
+        let batch = ssh("ssh://me@[::1]:2222").arguments(Opening { starts: true, careful: false, asks: false });
         let has = |all: &[String], it: &str| all.iter().any(|arg| arg == it);
         for it in ["-T", "-a", "-x", "ClearAllForwardings=yes", "BatchMode=yes", "ControlPath=none"]
         {
@@ -462,7 +462,7 @@ mod tests {
         assert!(!batch.iter().any(|it| it.contains("HostKey") || it.contains("KnownHosts")));
         let end = ["-l", "me", "-p", "2222", "--", "::1", "sandwatch", "hub", "proxy"];
         assert!(batch.ends_with(&end.map(str::to_owned)), "{batch:?}");
-        let asking = ssh("ssh://lab").arguments(Opening { starts: false, asks: true });
+        let asking = ssh("ssh://lab").arguments(Opening { starts: false, careful: false, asks: true });
         assert!(!has(&asking, "BatchMode=yes") && !has(&asking, "-l"));
         assert!(asking.ends_with(
             &["--", "lab", "sandwatch", "hub", "proxy", "--running"].map(str::to_owned)
@@ -505,7 +505,7 @@ mod tests {
         let why = |code: i32, asks| {
             let ended = Some(ExitStatus::from_raw(code << 8));
             let lines = ["sandwatch: no".to_owned(), "hint: do".to_owned()];
-            ssh.why(ended, &lines, &Heard::Nothing, Opening { starts: true, asks })
+            ssh.why(ended, &lines, &Heard::Nothing, Opening { starts: true, careful: false, asks })
         };
         let missing = why(127, false);
         assert_eq!(

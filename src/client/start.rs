@@ -82,7 +82,7 @@ async fn connect_or_start_one(
     let whose = gateway.clone().map_or(Whose::Own, Whose::Gateway);
     let starter = Starter { gateway, ..Starter::new(paths)? };
     let way = Way::Unix { path: paths.hub_socket(), whose };
-    let opening = Opening { starts: false, asks: false };
+    let opening = Opening { starts: false, careful: false, asks: false };
     match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
         Err(fault) if fault.kind() == Kind::Lost => {
             starter.start().await?;

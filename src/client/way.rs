@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
+    sync::oneshot,
 };
 
 use super::{
@@ -71,6 +72,8 @@ pub enum Whose {
 pub struct Opening {
     /// A hub is started where none runs.
     pub starts: bool,
+    /// Somebody was not let in just before, perhaps: one stream is tried before there are more.
+    pub careful: bool,
     /// A person sits at this terminal who may be asked, for a passphrase say. Never where something is drawn.
     pub asks: bool,
 }
@@ -79,6 +82,8 @@ pub struct Opening {
 pub(super) struct Opened {
     pub(super) stream: Box<dyn Bytes>,
     pub(super) tap: Tap,
+    /// Resolves, while the stream is read, with whether the hub lets this in; `None` = it is in already.
+    pub(super) entered: Option<oneshot::Receiver<Outcome<()>>>,
 }
 
 /// The socket under a stream.
@@ -227,7 +232,7 @@ pub(super) fn none_runs(fault: Fault, mends: &str) -> Fault {
 async fn unix(path: &Path) -> Outcome<Opened> {
     let stream = connect(path).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    Ok(Opened { stream: Box::new(stream), tap })
+    Ok(Opened { stream: Box::new(stream), tap, entered: None })
 }
 
 /// Connects to the socket of a hub on this machine.
@@ -252,7 +257,7 @@ mod tests {
     fn what_mends_one_hub_names_that_one_and_no_other() {
         let named = |name: &str, address: &str| {
             let name = name.parse().unwrap();
-            let context = Context { name, address: address.parse().unwrap(), team: None };
+            let context = Context { name, address: address.parse().unwrap(), team: None, compress: false };
             Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
         };
         let old = named("old", "unix:/run/old.sock");

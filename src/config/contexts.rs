@@ -6,7 +6,7 @@ use std::{fmt, os::unix::fs::PermissionsExt, path::PathBuf, str::FromStr};
 use super::{
     address::Address,
     environment::Variable,
-    load::{string, wanted},
+    load::{flag, string, wanted},
     paths::Paths,
     source::{self, Flaw, Item, Name, Node, Over, Source, Table},
     team::{TeamFiles, whole_path},
@@ -18,7 +18,7 @@ use crate::base::{
 };
 
 const KEYS: &[&str] = &["current", "contexts"];
-const CONTEXT_KEYS: &[&str] = &["address", "ca", "certificate", "key"];
+const CONTEXT_KEYS: &[&str] = &["address", "ca", "certificate", "key", "compress"];
 const HEADING: &str = "# Hubs by name, written by `sandwatch context`.\n";
 
 /// What a hub is called by the operator: letters, digits and `-_.`, a letter or digit first.
@@ -73,6 +73,8 @@ pub struct Context {
     pub address: Address,
     /// By what a hub over TLS and this user know each other where nobody was invited: files that stay where they are.
     pub team: Option<TeamFiles>,
+    /// Lists and output come compressed from there.
+    pub compress: bool,
 }
 
 /// All contexts, `local` first and the others by their names.
@@ -106,7 +108,7 @@ impl Contexts {
 
     fn own(paths: &Paths) -> Context {
         let address = Address::Unix(paths.hub_socket());
-        Context { name: ContextName::local(), address, team: None }
+        Context { name: ContextName::local(), address, team: None, compress: false }
     }
 
     /// The one that is meant: as was said, else by the variable, else the current one. What is wrong with the file keeps
@@ -209,6 +211,9 @@ impl Contexts {
         for it in self.all.iter().filter(|it| !it.name.is_local()) {
             let (name, address) = (quoted(it.name.to_string()), quoted(it.address.to_string()));
             out.push_str(&format!("\n[contexts.{name}]\naddress = {address}\n"));
+            if it.compress {
+                out.push_str("compress = true\n");
+            }
             let Some(TeamFiles { authority, certificate, key }) = &it.team else { continue };
             for (name, path) in [("ca", authority), ("certificate", certificate), ("key", key)] {
                 let path = quoted(path.to_string_lossy().into_owned());
@@ -294,7 +299,7 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
         wanted(source, item, "a table with an address");
         return None;
     };
-    let (mut address, mut told) = (None, false);
+    let (mut address, mut told, mut compress) = (None, false, false);
     let (mut authority, mut certificate, mut own_key) = (None, None, None);
     for (key, item) in entries {
         source.reads(format!("contexts.{name}.{}", key.text));
@@ -310,6 +315,7 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
             "ca" => authority = whole_path(source, item),
             "certificate" => certificate = whole_path(source, item),
             "key" => own_key = whole_path(source, item),
+            "compress" => compress = flag(source, item).unwrap_or_default(),
             _ => source.unknown("a setting of a context", key, CONTEXT_KEYS.iter().copied()),
         }
     }
@@ -328,7 +334,7 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
         let words = "`ca`, `certificate` and `key` are named together, for an address of https";
         source.flaw(key.span.clone(), format!("context `{name}`: {words}"));
     }
-    Some(Context { name, address, team })
+    Some(Context { name, address, team, compress })
 }
 
 #[cfg(test)]
@@ -348,7 +354,8 @@ mod tests {
         assert_eq!(contexts.all().len(), 1);
         let add = |contexts: &mut Contexts, name: &str, address: &str| {
             let (name, address) = (name.parse().unwrap(), address.parse().unwrap());
-            contexts.add(Context { name, address, team: None })
+            let compress = name == "A".parse().unwrap();
+            contexts.add(Context { name, address, team: None, compress })
         };
         add(&mut contexts, "b.c", "ssh://me@lab:22").unwrap();
         add(&mut contexts, "A", "unix:/a\\b \"c\"/hub.sock").unwrap();
@@ -359,7 +366,7 @@ mod tests {
         });
         let (name, address) =
             ("team".parse().unwrap(), "https://hub.example:7443".parse().unwrap());
-        contexts.add(Context { name, address, team: team.clone() }).unwrap();
+        contexts.add(Context { name, address, team: team.clone(), compress: false }).unwrap();
         assert!(add(&mut contexts, "A", "ssh://x").is_err());
         assert!(add(&mut contexts, "local", "ssh://x").is_err());
         contexts.use_(&"b.c".parse().unwrap()).unwrap();
@@ -371,6 +378,7 @@ mod tests {
         assert_eq!(names, ["local", "A", "b.c", "team"]);
         assert_eq!(again.all()[3].team, team);
         assert_eq!(again.all()[1..].len(), contexts.all()[1..].len());
+        assert!(again.all()[1].compress && !again.all()[2].compress);
         assert_eq!(again.current, Some("b.c".parse().unwrap()));
         let mut again = again;
         again.remove(&"b.c".parse().unwrap()).unwrap();
@@ -393,6 +401,7 @@ mod tests {
                 .contains("c.toml:1:11: `lap` is not a context; did you mean `lab`?")
         );
         assert!(flaws(&format!("{lab}adress = \"x\"")).contains("did you mean `address`?"));
+        assert!(flaws(&format!("{lab}compress = 1")).contains("c.toml:3:12: "));
         assert!(flaws("[contexts.lab]").contains("has no address"));
         assert!(flaws("[contexts.local]\naddress = \"ssh://x\"").contains("your own hub"));
         assert!(

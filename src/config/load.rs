@@ -312,7 +312,7 @@ fn secrets(source: &mut Source<'_>, item: &Item) -> Option<Vec<SecretUse>> {
     Some(uses)
 }
 
-fn flag(source: &mut Source<'_>, item: &Item) -> Option<bool> {
+pub(super) fn flag(source: &mut Source<'_>, item: &Item) -> Option<bool> {
     let Node::Flag(flag) = item.node else {
         wanted(source, item, "true or false");
         return None;

@@ -110,15 +110,20 @@ pub(super) fn passing() -> (mpsc::Sender<io::Result<Peer>>, Peers) {
     mpsc::channel(PASSED_MAX)
 }
 
-/// Takes connections for as long as the task lives.
+/// Takes connections for as long as the task lives: those of this machine, and those that a proxy carries from another.
 pub(super) fn accept(
     listener: UnixListener,
-    passed: mpsc::Sender<io::Result<Peer>>,
+    near: mpsc::Sender<io::Result<Peer>>,
+    far: mpsc::Sender<io::Result<Peer>>,
 ) -> JoinHandle<()> {
-    tokio::spawn(accept_all(listener, passed))
+    tokio::spawn(accept_all(listener, near, far))
 }
 
-async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer>>) {
+async fn accept_all(
+    listener: UnixListener,
+    near: mpsc::Sender<io::Result<Peer>>,
+    far: mpsc::Sender<io::Result<Peer>>,
+) {
     let room = Arc::new(Semaphore::new(HUB_CONNECTIONS_MAX));
     let own = rustix::process::geteuid().as_raw();
     loop {
@@ -148,7 +153,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
             tracing::warn!(most = HUB_CONNECTIONS_MAX, "a connection too many was refused");
             continue;
         };
-        let passed = passed.clone();
+        let (near, far) = (near.clone(), far.clone());
         tokio::spawn(async move {
             let introduced = async {
                 let ssh = introduces(&stream).await?.map(|it| it.to_string());
@@ -156,6 +161,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
             };
             let introduced = tokio::time::timeout(HUB_GREETING_WITHIN, introduced).await;
             if let Ok(Ok((true, ssh))) = introduced {
+                let passed = if ssh.is_some() { far } else { near };
                 let who = runtime::Peer::Process { uid, pid, ssh };
                 let peer = Peer::new(Box::new(stream), who, PollFlags::HUP, Box::new(permit));
                 drop(passed.send(Ok(peer)).await);

@@ -22,11 +22,11 @@ pub mod tls;
 pub mod tls;
 mod work;
 
-use std::{future::Future, os::unix::net::UnixListener, sync::Arc};
+use std::{future::Future, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{service::Routes, transport::Server};
+use tonic::{codec::CompressionEncoding, service::Routes, transport::Server};
 
 pub use accept::peer_allowed;
 pub use claim::{Claim, Place, claim, claim_at, ended};
@@ -46,8 +46,9 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         limits::{
-            HEADERS_BYTES_MAX, HUB_DRAIN_WITHIN, HUB_STREAMS_MAX, WIRE_CONNECTION_WINDOW_BYTES,
-            WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
+            CLIENT_ANSWERS_WITHIN, CLIENT_ASKED_EVERY, HEADERS_BYTES_MAX, HUB_DRAIN_WITHIN,
+            HUB_STREAMS_MAX, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
+            WIRE_STREAM_WINDOW_BYTES,
         },
     },
     runtime::Directory,
@@ -98,7 +99,7 @@ struct Shared {
     remote: Option<Remote>,
     meters: Meters,
     /// `clock::monotonic` when it began to serve.
-    started: std::time::Duration,
+    started: Duration,
     /// Why the hub ends; `None` while it does not.
     stop: watch::Sender<Option<String>>,
     work: Work,
@@ -139,9 +140,9 @@ impl Claim {
         };
         let remote =
             door.as_ref().map(|it| Remote { taken: it.taken(), authority: it.authority() });
-        let (passed, peers) = passing();
+        let ((near, near_peers), (far, far_peers)) = (passing(), passing());
         let mut accepting = match (door, directory.register()) {
-            (Some(door), Some(register)) => door.accept(register, &passed)?,
+            (Some(door), Some(register)) => door.accept(register, &far)?,
             (Some(_), None) => return Err(Fault::bug("a hub with a door and no register")),
             (None, _) => Vec::new(),
         };
@@ -155,7 +156,7 @@ impl Claim {
             work: Work::new(),
             attendance: service::Attendance::default(),
         });
-        accepting.push(accept(listener, passed));
+        accepting.push(accept(listener, near, far));
         tracing::info!(listen = shared.listen().join(" "), "the hub serves");
         tell(Word::Serves);
         let stop = async {
@@ -164,7 +165,7 @@ impl Claim {
                 () = self.orphaned() => "the hub's state directory was deleted",
             }
         };
-        let serving = run(shared.clone(), peers, stop, &self, bound).await;
+        let serving = run(shared.clone(), (near_peers, far_peers), stop, &self, bound).await;
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         tracing::info!("the hub has ended");
         serving
@@ -173,24 +174,16 @@ impl Claim {
 
 async fn run(
     shared: Arc<Shared>,
-    peers: Peers,
+    (near, far): (Peers, Peers),
     stop: impl Future<Output = &'static str> + Send,
     claim: &Claim,
     bound: Option<Bound>,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
-    let guarded = {
-        let shared = shared.clone();
-        tower::layer::layer_fn(move |inner| Guard::new(inner, shared.clone()))
-    };
-    let serving = Server::builder()
-        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(HUB_STREAMS_MAX)
-        .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .layer(guarded)
-        .add_routes(routes(&shared).await?)
-        .serve_with_incoming_shutdown(ReceiverStream::new(peers), stopped(shared.stop.subscribe()));
+    let routes = routes(&shared).await?;
+    let near = serve(&shared, routes.clone(), near, None);
+    let far = serve(&shared, routes, far, Some(CLIENT_ASKED_EVERY));
+    let serving = async { tokio::try_join!(near, far).map(drop) };
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         done = &mut serving => {
@@ -212,6 +205,27 @@ async fn run(
         tracing::warn!("calls were cut off at the end of the hub");
     }
     Ok(())
+}
+
+/// Serves those who come, and asks each of them so often whether it is there. One of this machine that is gone is known to
+/// be, and one that was stopped by its operator may stay.
+fn serve(
+    shared: &Arc<Shared>,
+    routes: Routes,
+    peers: Peers,
+    asked_every: Option<Duration>,
+) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
+    let (guarded, stop) = (shared.clone(), shared.stop.subscribe());
+    Server::builder()
+        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(HUB_STREAMS_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .http2_keepalive_interval(asked_every)
+        .http2_keepalive_timeout(Some(CLIENT_ANSWERS_WITHIN))
+        .layer(tower::layer::layer_fn(move |inner| Guard::new(inner, guarded.clone())))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(ReceiverStream::new(peers), stopped(stop))
 }
 
 /// Resolves when the hub is to end, or is gone.
@@ -266,18 +280,24 @@ async fn routes(shared: &Arc<Shared>) -> Outcome<Routes> {
                 .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
         };
     }
+    // Compressed only for who asks for it; nothing that is compressed is taken.
+    macro_rules! large {
+        ($server:ident) => {
+            bounded!($server).send_compressed(CompressionEncoding::Gzip)
+        };
+    }
     let mut routes = Routes::builder();
     routes
         .add_service(bounded!(HubServer))
-        .add_service(bounded!(SandboxesServer))
-        .add_service(bounded!(SessionsServer))
-        .add_service(bounded!(RecordingsServer))
-        .add_service(bounded!(AsksServer))
-        .add_service(bounded!(AuditServer))
-        .add_service(bounded!(TimelineServer))
-        .add_service(bounded!(PolicyServer))
-        .add_service(bounded!(GaugesServer))
-        .add_service(bounded!(FilesServer))
+        .add_service(large!(SandboxesServer))
+        .add_service(large!(SessionsServer))
+        .add_service(large!(RecordingsServer))
+        .add_service(large!(AsksServer))
+        .add_service(large!(AuditServer))
+        .add_service(large!(TimelineServer))
+        .add_service(large!(PolicyServer))
+        .add_service(large!(GaugesServer))
+        .add_service(large!(FilesServer))
         .add_service(bounded!(AccessServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection);

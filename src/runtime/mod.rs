@@ -213,10 +213,34 @@ pub enum WaitFor {
 pub enum Link {
     /// Not reached yet.
     Connecting,
-    /// `rtt` is the last round trip that differed enough to tell.
-    Up { rtt: Duration },
+    Up(Trips),
     /// Calls fail as `Lost`; subscriptions stay open and go on once the hub is back.
-    Down { since: Duration, reason: String, next_try: Duration },
+    Down {
+        since: Duration,
+        reason: String,
+        next_try: Duration,
+    },
+}
+
+/// What round trips to a hub tell of the way there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trips {
+    /// The last one that differed enough to tell.
+    pub rtt: Duration,
+    /// Of the newest, those that took so much longer than the quickest that something was lost on the way and sent again,
+    /// or had to wait. At most `of`.
+    pub late: u32,
+    /// How many the newest are, at most `TRIPS_KEPT`; 0 while none was late.
+    pub of: u32,
+    /// Since when an answer is waited for that is late; `None` = none is.
+    pub silent_since: Option<Duration>,
+}
+
+impl Trips {
+    /// One round trip, and nothing else known.
+    pub fn first(rtt: Duration) -> Self {
+        Self { rtt, ..Self::default() }
+    }
 }
 
 /// One of several hubs, as whoever speaks to all of them sees it.

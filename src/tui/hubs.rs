@@ -46,7 +46,7 @@ pub(super) async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) 
 pub(super) async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     let Some(mut changes) = runtime.link() else {
         // In this process there is nothing to lose.
-        drop(answers.send(Msg::Link(Link::Up { rtt: None })).await);
+        drop(answers.send(Msg::Link(Link::Up(None))).await);
         return;
     };
     loop {
@@ -64,7 +64,7 @@ pub(super) async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) 
 fn shown_link(link: runtime::Link) -> Link {
     match link {
         runtime::Link::Connecting => Link::Connecting,
-        runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
+        runtime::Link::Up(trips) => Link::Up(Some(trips)),
         runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
     }
 }

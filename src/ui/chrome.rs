@@ -11,7 +11,7 @@ use crate::{
         action::Action,
         copy::Copy,
         fleet::Mark,
-        hubs::rtt_words,
+        hubs::way_words,
         layout::Area,
         state::{LineKind, LineMode},
         view::{Left, Work},
@@ -102,8 +102,11 @@ impl View<'_> {
                 (format!("{} down ", count(down, "hub")), Role::Error)
             }
             Link::Connecting => ("connecting ".to_owned(), Role::Warning),
-            Link::Up { rtt: Some(rtt) } => (format!("{} ", rtt_words(*rtt)), Role::Header),
-            Link::Up { rtt: None } => ("up ".to_owned(), Role::Header),
+            Link::Up(Some(trips)) => {
+                let role = trips.silent_since.map_or(Role::Header, |_| Role::Warning);
+                (format!("{} ", way_words(trips, self.state.now.since_start)), role)
+            }
+            Link::Up(None) => ("up ".to_owned(), Role::Header),
             Link::Down { since, .. } => {
                 let down = self.state.now.since_start.saturating_sub(*since);
                 (format!("NO HUB {} ", crate::base::units::human_duration(down)), Role::Error)

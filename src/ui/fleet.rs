@@ -111,6 +111,7 @@ impl View<'_> {
         let role = match &hub.link {
             Link::Up { .. } if hub.silent.is_some() => Role::Error,
             Link::Up { .. } if hub.left_out > 0 => Role::Warning,
+            Link::Up(Some(trips)) if trips.silent_since.is_some() => Role::Warning,
             Link::Up { .. } => Role::Dim,
             Link::Connecting => Role::Warning,
             Link::Down { .. } => Role::Error,

@@ -160,14 +160,16 @@ pub fn welcome_bytes(refused: Option<&Fault>) -> Vec<u8> {
     refused.map(|it| v1::Fault::from(it).encode_to_vec()).unwrap_or_default()
 }
 
-/// Waits for that word.
-pub async fn welcomed(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Outcome<()>> {
-    let word = one(stream, ENROL_BYTES_MAX).await?;
+/// How long that word may be, in bytes.
+pub const WELCOME_BYTES_MAX: usize = ENROL_BYTES_MAX;
+
+/// Reads it: that the hub lets somebody in, or why not.
+pub fn welcome_read(word: &[u8]) -> Outcome<()> {
     if word.is_empty() {
-        return Ok(Ok(()));
+        return Ok(());
     }
-    let fault = v1::Fault::decode(word.as_slice()).map_err(std::io::Error::other)?;
-    Ok(Err(fault.into()))
+    let fault = v1::Fault::decode(word).map_err(|_| Fault::lost("what answers is no hub"))?;
+    Err(fault.into())
 }
 
 /// Writes one message.

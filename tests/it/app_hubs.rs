@@ -28,6 +28,7 @@ use sandwatch::{
         secret::SecretUse,
         session::{Lease, Status},
     },
+    runtime::Trips,
 };
 
 use crate::{
@@ -41,7 +42,7 @@ const WORK: HubNumber = HubNumber(1);
 const LAB: HubNumber = HubNumber(2);
 
 fn up() -> Link {
-    Link::Up { rtt: Some(Duration::from_millis(41)) }
+    Link::Up(Some(Trips::first(Duration::from_millis(41))))
 }
 
 fn down(console: &Console) -> Link {
@@ -128,6 +129,27 @@ fn the_list_has_a_group_for_each_hub_with_its_state() {
     }
     // The header says which hub is meant.
     assert!(picture.lines().next().unwrap().contains("local"), "{picture}");
+}
+
+#[test]
+fn what_is_late_and_what_says_nothing_is_shown_with_its_age() {
+    let mut console = three(SIZE);
+    let way = Trips { rtt: Duration::from_millis(41), late: 3, of: 60, silent_since: None };
+    let now = console.now;
+    let silent = Trips { silent_since: Some(now), ..Trips::first(Duration::from_millis(7)) };
+    console.send(hubs(Link::Up(Some(way)), Link::Up(Some(silent))));
+    let picture = console.picture();
+    assert!(picture.contains("rtt 41 ms, 3 of 60 late"), "{picture}");
+    // Nobody types and nothing comes: the age goes on.
+    console.now += Duration::from_millis(1500);
+    console.send(Msg::Tick);
+    let picture = console.picture();
+    assert!(picture.contains("rtt 7.0 ms, silent 1s"), "{picture}");
+    // In the header too, once the operator is there.
+    console.state.fleet.select(&id(LAB, "web"));
+    console.send(Msg::Tick);
+    let picture = console.picture();
+    assert!(picture.lines().next().unwrap().contains("silent 1s"), "{picture}");
 }
 
 #[test]
@@ -546,7 +568,7 @@ fn a_small_terminal_and_a_long_list_show_the_heading_above_the_row() {
 /// Steps into a session of LAB, whose hub is so far away.
 fn typing_far_away(rtt: Duration) -> Console {
     let mut console = three(SIZE);
-    console.send(hubs(up(), Link::Up { rtt: Some(rtt) }));
+    console.send(hubs(up(), Link::Up(Some(Trips::first(rtt)))));
     assert!(console.state.fleet.select(&id(LAB, "web")));
     console.now += Duration::from_secs(5);
     console.send(Msg::Tick);

@@ -63,7 +63,7 @@ const LOSSES: &[Loss] = &[
     ("the link comes back and the keyboard is another's", |it| {
         let since = it.now;
         it.send(Msg::Link(Link::Down { since, why: "gone".to_owned() }));
-        it.send(Msg::Link(Link::Up { rtt: None }));
+        it.send(Msg::Link(Link::Up(None)));
         fail(it, |act| matches!(act, Act::Lease { .. }), Fault::busy("held by bob"));
     }),
 ];

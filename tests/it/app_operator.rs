@@ -40,7 +40,7 @@ fn a_lost_link_keeps_the_pane_and_types_nothing_until_the_keyboard_is_ours_again
     assert!(console.picture().contains("no link: nothing is typed"), "{}", console.picture());
     assert_eq!(console.keys("x"), []);
     assert!(said(&console, "not typed"));
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     let takes = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Take, .. });
     assert!(acts.iter().any(takes), "{acts:?}");
     assert!(said(&console, "reconnected"));
@@ -68,7 +68,7 @@ fn a_keyboard_that_another_took_while_the_link_was_down_is_left_to_them() {
     let mut console = Console::with_fleet((100, 30), day());
     console.step_in();
     down(&mut console);
-    console.send(Msg::Link(Link::Up { rtt: None }));
+    console.send(Msg::Link(Link::Up(None)));
     let id =
         console.effects.iter().rev().find(|it| matches!(it.act, Act::Lease { .. })).unwrap().id;
     console.send(Msg::Done { id, result: Err(Fault::busy("held by bob")) });
@@ -82,7 +82,7 @@ fn a_keyboard_left_without_a_link_is_given_back_with_the_next_list() {
     console.step_in();
     down(&mut console);
     assert_eq!(console.keys("ctrl-q"), []);
-    console.send(Msg::Link(Link::Up { rtt: None }));
+    console.send(Msg::Link(Link::Up(None)));
     let mut sandboxes = day();
     sandboxes[0].sessions[0].lease = Some(lease("me", "me@here"));
     let list =
@@ -108,7 +108,7 @@ fn a_link_whose_list_comes_first_is_back_all_the_same() {
     };
     assert_eq!(console.send(list(sandboxes)), []);
     assert!(!said(&console, "reconnected"));
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(said(&console, "reconnected"));
     let gives_back = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Release, .. });
     assert!(acts.iter().any(gives_back), "{acts:?}");

@@ -142,7 +142,7 @@ fn a_role_is_one_hub_s_and_may_be_another_at_any_time() {
     // Of several, the one that is meant.
     let mut console = console(Role::Admin);
     let hub = |number, name: &str, role| {
-        let link = sandwatch::app::Link::Up { rtt: None };
+        let link = sandwatch::app::Link::Up(None);
         let (name, address) = (name.to_owned(), format!("ssh://{name}"));
         Hub { number, name, address, link, role, again_at: None, silent: None, left_out: 0 }
     };

@@ -28,6 +28,7 @@ use sandwatch::{
         sandbox::{self, Egress, Isolation, ResourceLimits, Sandbox, Workspace, WorkspaceMode},
         session::{Lease, Session, Status},
     },
+    runtime::Trips,
     ui::{
         self,
         theme::{self, Depth},
@@ -70,7 +71,7 @@ pub fn setup(size: (u16, u16)) -> Setup {
 impl Console {
     pub fn new(size: (u16, u16)) -> Self {
         let mut console = Self::of(State::new(setup(size)));
-        console.send(Msg::Link(Link::Up { rtt: Some(Duration::from_micros(100)) }));
+        console.send(Msg::Link(Link::Up(Some(Trips::first(Duration::from_micros(100))))));
         console
     }
 

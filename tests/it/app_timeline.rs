@@ -488,7 +488,7 @@ fn what_can_not_be_read_is_said_and_asked_for_again_when_the_hub_is_back() {
     );
     let why = "gone".to_owned();
     console.send(Msg::Link(Link::Down { since: console.now, why }));
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(acts.iter().any(is_list), "{acts:?}");
     assert_eq!(moments(&acts).len(), 1, "{acts:?}");
 }

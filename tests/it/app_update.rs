@@ -403,7 +403,7 @@ fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
         assert!(console.state.take_dirty());
         assert!(console.picture().contains(expected), "{}", console.picture());
     }
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
     assert!(console.picture().contains("hello from before"));
 }

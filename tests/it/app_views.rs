@@ -427,7 +427,7 @@ fn a_dead_hub_leaves_the_keys_alive_and_is_asked_again_when_it_is_back() {
     let picture = console.picture();
     assert!(picture.contains("old list: no hub") && picture.contains("second"), "{picture}");
     assert!(picture.contains("OLD PICTURE"), "{picture}");
-    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(acts.contains(&Act::Snapshots), "{acts:?}");
     console.keys("esc");
     assert!(console.state.view().is_none());

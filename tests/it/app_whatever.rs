@@ -95,7 +95,7 @@ fn any_msg() -> impl Strategy<Value = Msg> {
         1 => any::<bool>().prop_map(Msg::Focus),
         1 => Just(Msg::Tick),
         1 => any::<bool>().prop_map(|up| Msg::Link(if up {
-            Link::Up { rtt: None }
+            Link::Up(None)
         } else {
             Link::Down { since: Duration::ZERO, why: "x".to_owned() }
         })),

@@ -22,10 +22,7 @@ const SANDBOXES: usize = 5;
 
 fn watcher() -> Options {
     let client = ClientId::parse("watcher1").unwrap();
-    Options {
-        identity: Identity { client, name: "a watcher".to_owned(), peer: None },
-        patience: None,
-    }
+    Options::new(Identity { client, name: "a watcher".to_owned(), peer: None }, None)
 }
 
 /// What must be the same before and after: ids, pids, states, leases, ends.

@@ -51,7 +51,7 @@ async fn what_was_confirmed_before_the_hub_went_has_arrived() {
         it.run(name, "stty -echo; echo ready; exec cat");
         it.printed(name, "ready");
         let session = it.session(name)["id"].as_str().unwrap().to_owned();
-        let options = Options { identity: who("typist"), patience: None };
+        let options = Options::new(who("typist"), None);
         let client = Client::connect(&it.socket(), options).await.unwrap();
         let session = SessionId::parse(&session).unwrap();
         let typing = tokio::spawn(type_until_lost(client, session));

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) fn options(name: &str) -> Options {
-    Options { identity: who(name), patience: Some(SOON) }
+    Options::new(who(name), Some(SOON))
 }
 
 /// A hub that serves until it is told to end.

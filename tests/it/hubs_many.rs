@@ -43,7 +43,7 @@ struct Socket(PathBuf);
 #[async_trait]
 impl Opener for Socket {
     async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
-        let options = Options { identity: who("me"), patience: None };
+        let options = Options::new(who("me"), None);
         Ok(Arc::new(Client::connect(&self.0, options).await?))
     }
 }
@@ -54,7 +54,7 @@ struct Held(PathBuf, Arc<Mutex<Vec<Weak<Client>>>>);
 #[async_trait]
 impl Opener for Held {
     async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
-        let options = Options { identity: who("me"), patience: None };
+        let options = Options::new(who("me"), None);
         let runtime = Arc::new(Client::connect(&self.0, options).await?);
         self.1.lock().unwrap().push(Arc::downgrade(&runtime));
         Ok(runtime)

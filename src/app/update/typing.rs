@@ -178,7 +178,7 @@ impl Turn<'_> {
         };
         let is_long = match (links.predict, link) {
             (Predict::On, _) => true,
-            (Predict::Auto, Some(Link::Up { rtt: Some(rtt) })) => *rtt >= links.predict_from,
+            (Predict::Auto, Some(Link::Up(Some(it)))) => it.rtt >= links.predict_from,
             (Predict::Auto | Predict::Off, _) => false,
         };
         let Some(screen) = screen.filter(|_| is_long && grip.hold == Hold::Held) else {

@@ -44,6 +44,14 @@ const _: () = assert!(PING_EVERY.as_millis() + PING_WITHIN.as_millis() <= 3000);
 /// On a way whose round trips take long, so many of them; and no longer than this.
 pub const PING_TRIPS: u32 = 8;
 pub const PING_WITHIN_MAX: Duration = Duration::from_secs(10);
+/// Round trips that are looked at together: those of a minute.
+pub const TRIPS_KEPT: usize = 60;
+/// A round trip was late when it took twice the quickest of those and this: less than the 200 ms after which the system sends
+/// again what was lost, more than a busy machine makes others wait.
+pub const TRIP_LATE_BEYOND: Duration = Duration::from_millis(100);
+/// From how long on an answer that is late is told to be waited for: a shorter silence is over before it is read.
+pub const TRIP_SILENT_FROM: Duration = Duration::from_secs(1);
+const _: () = assert!(TRIP_SILENT_FROM.as_millis() < PING_WITHIN.as_millis());
 /// Once this machine has slept for longer than the first, its connections are most likely gone: what is not answered
 /// within the second is made anew.
 pub const SLEPT_MIN: Duration = Duration::from_secs(2);
@@ -54,3 +62,8 @@ pub const AWAKE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// take to say so.
 pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 pub const KEEPALIVE_WITHIN: Duration = Duration::from_secs(15);
+/// The same from the hub's side, for what its machine does not notice: one that vanished behind another machine, which
+/// confirms what it never carries on. Within the sum its keyboard is free and its streams have ended; longer than a client
+/// waits for a hub, so that a link which is bad in both directions is made anew by who looks at it.
+pub const CLIENT_ASKED_EVERY: Duration = Duration::from_secs(15);
+pub const CLIENT_ANSWERS_WITHIN: Duration = Duration::from_secs(20);

@@ -35,6 +35,9 @@ pub struct ContextAddArgs {
     /// The key of that, in PEM
     #[arg(long, value_name = "FILE", requires = "ca")]
     pub key: Option<PathBuf>,
+    /// Have lists and output sent compressed, for a link that carries little
+    #[arg(long)]
+    pub compress: bool,
     /// Choose it as well
     #[arg(long = "use")]
     pub chosen: bool,

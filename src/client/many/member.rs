@@ -1,11 +1,8 @@
 //! One of several hubs: reached in the background, however long that takes, and looked for until it is there.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -24,7 +21,7 @@ use crate::{
         fault::{Fault, Outcome},
     },
     model::member::Role,
-    runtime::{HubSeen, Link, Runtime},
+    runtime::{HubSeen, Link, Runtime, Trips},
 };
 
 /// Reaches one hub.
@@ -174,7 +171,7 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
     {
         let Some(member) = it.upgrade() else { return };
         let now = link.as_ref().map(|it| it.borrow().clone());
-        member.set_link(now.unwrap_or(Link::Up { rtt: Duration::ZERO }));
+        member.set_link(now.unwrap_or(Link::Up(Trips::default())));
         member.runtime.send_replace(Some(runtime));
     }
     ring(&bell);

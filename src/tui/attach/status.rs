@@ -98,6 +98,7 @@ fn until_older(age: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::Trips;
 
     const AT: Duration = Duration::from_secs(100);
 
@@ -116,8 +117,8 @@ mod tests {
         assert_eq!(status.until_change(late), Some(Duration::from_millis(700)));
         let later = AT + Duration::from_secs(61);
         assert_eq!(status.until_change(later), Some(Duration::from_secs(59)));
-        assert!(status.link(&Link::Up { rtt: Duration::ZERO }));
-        assert!(!status.link(&Link::Up { rtt: Duration::ZERO }));
+        assert!(status.link(&Link::Up(Trips::default())));
+        assert!(!status.link(&Link::Up(Trips::default())));
         assert_eq!((status.words(later), status.until_change(later)), (None, None));
     }
 
