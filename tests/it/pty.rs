@@ -215,7 +215,10 @@ impl Pty {
 
     #[track_caller]
     pub fn wait_for(&self, words: &str) {
-        assert!(!"n new sandbox".contains(words), "every console shows `{words}`, even an empty one");
+        assert!(
+            !"n new sandbox".contains(words),
+            "every console shows `{words}`, even an empty one"
+        );
         self.wait_until(words, |view| view.has(words));
     }
 
