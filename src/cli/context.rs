@@ -138,7 +138,8 @@ fn forget_keys(paths: &Paths, name: &ContextName) -> Outcome<()> {
 
 async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
     let team = team(&args)?;
-    let (mut contexts, context) = with_one_more(paths, &args.name, &args.address, team, args.compress).await?;
+    let (mut contexts, context) =
+        with_one_more(paths, &args.name, &args.address, team, args.compress).await?;
     if args.chosen {
         contexts.use_(&args.name)?;
     }

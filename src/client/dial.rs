@@ -156,8 +156,7 @@ async fn channels(
         return Ok((all.clone(), all.clone(), all, tap, vec![entered]));
     }
     let open = || channel(way, opening);
-    if opening.careful {
-        // One first: what is refused is refused once.
+    if way.tries_one_first(opening) {
         let (input, tap, one) = open().await?;
         all_entered(vec![one]).await?;
         let ((control, _, two), (bulk, _, three)) = tokio::try_join!(open(), open())?;

@@ -53,9 +53,7 @@ use crate::{
     model::{invite::InviteText, member::Fingerprint},
     wire::{
         certificate::Said,
-        enrol::{
-            CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say,
-        },
+        enrol::{CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say},
         keys::{Keys, certificates},
     },
 };

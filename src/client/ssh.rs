@@ -453,7 +453,11 @@ mod tests {
 
     #[test]
     fn what_ssh_is_told_weakens_nothing_and_forwards_nothing() {
-        let batch = ssh("ssh://me@[::1]:2222").arguments(Opening { starts: true, careful: false, asks: false });
+        let batch = ssh("ssh://me@[::1]:2222").arguments(Opening {
+            starts: true,
+            careful: false,
+            asks: false,
+        });
         let has = |all: &[String], it: &str| all.iter().any(|arg| arg == it);
         for it in ["-T", "-a", "-x", "ClearAllForwardings=yes", "BatchMode=yes", "ControlPath=none"]
         {
@@ -462,7 +466,8 @@ mod tests {
         assert!(!batch.iter().any(|it| it.contains("HostKey") || it.contains("KnownHosts")));
         let end = ["-l", "me", "-p", "2222", "--", "::1", "sandwatch", "hub", "proxy"];
         assert!(batch.ends_with(&end.map(str::to_owned)), "{batch:?}");
-        let asking = ssh("ssh://lab").arguments(Opening { starts: false, careful: false, asks: true });
+        let asking =
+            ssh("ssh://lab").arguments(Opening { starts: false, careful: false, asks: true });
         assert!(!has(&asking, "BatchMode=yes") && !has(&asking, "-l"));
         assert!(asking.ends_with(
             &["--", "lab", "sandwatch", "hub", "proxy", "--running"].map(str::to_owned)

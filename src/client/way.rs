@@ -72,7 +72,7 @@ pub enum Whose {
 pub struct Opening {
     /// A hub is started where none runs.
     pub starts: bool,
-    /// Somebody was not let in just before, perhaps: one stream is tried before there are more.
+    /// This was not let in just before, perhaps.
     pub careful: bool,
     /// A person sits at this terminal who may be asked, for a passphrase say. Never where something is drawn.
     pub asks: bool,
@@ -175,6 +175,12 @@ impl Way {
         matches!(self, Self::Https { shows: Shows::Kept(_), .. })
     }
 
+    /// Whether one stream is opened before the others: what is refused is refused once, and a key that must be touched or
+    /// unlocked is by then.
+    pub(super) fn tries_one_first(&self, opening: Opening) -> bool {
+        opening.careful || matches!(self, Self::Ssh(_))
+    }
+
     /// Whether input, lists and output share one stream.
     pub(super) fn shares(&self) -> bool {
         matches!(self, Self::Ssh(ssh) if ssh.is_for_a_verb())
@@ -257,7 +263,8 @@ mod tests {
     fn what_mends_one_hub_names_that_one_and_no_other() {
         let named = |name: &str, address: &str| {
             let name = name.parse().unwrap();
-            let context = Context { name, address: address.parse().unwrap(), team: None, compress: false };
+            let context =
+                Context { name, address: address.parse().unwrap(), team: None, compress: false };
             Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
         };
         let old = named("old", "unix:/run/old.sock");
