@@ -309,7 +309,7 @@ fn observe(paths: &Paths, id: &str, over: &AtomicBool, took: &AtomicU64) {
                 peer: None,
             };
             let way = Way::to(&context, paths).unwrap();
-            let opening = Opening { starts: false, asks: false };
+            let opening = Opening { starts: false, careful: false, asks: false };
             let options = Options::new(identity, None);
             let client = Client::reach(way, options, opening).await.unwrap();
             let request =
