@@ -193,7 +193,7 @@ impl<'a> Stage<'a> {
                 let silent = |holds| match what {
                     "black hole" => self.link.black_hole(holds),
                     _ => {
-                        kill_process(hub, if holds { Signal::STOP } else { Signal::CONT }).unwrap()
+                        kill_process(hub, if holds { Signal::STOP } else { Signal::CONT }).unwrap();
                     }
                 };
                 silent(true);
