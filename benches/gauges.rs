@@ -21,23 +21,19 @@ fn main() {
     let count: usize = option("--sandboxes", 100);
     let seconds: u64 = option("--seconds", 60);
     println!("{count} sandboxes over {seconds} s, load {}", load());
+    for limits in [&[][..], &["--memory", "512M", "--pids", "100", "--cpus", "1"]] {
+        measure(count, seconds, limits);
+    }
+}
+
+/// With limits sandboxes have control groups, where this machine gives any.
+fn measure(count: usize, seconds: u64, limits: &[&str]) {
     let mut home = Home::new();
     for at in 0..count {
         let name = format!("s{at}");
-        home.verb(&[
-            "run",
-            "--detach",
-            "--name",
-            &name,
-            "--workspace",
-            "none",
-            "--egress",
-            "deny",
-            "--",
-            "bash",
-            "-c",
-            SCRIPT,
-        ]);
+        let plain =
+            ["run", "--detach", "--name", &name, "--workspace", ".:none", "--egress", "deny"];
+        home.verb(&[&plain, limits, &["--", "bash", "-c", SCRIPT]].concat());
     }
     // Everything has settled, and the first rounds are over.
     std::thread::sleep(Duration::from_secs(20));

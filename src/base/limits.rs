@@ -133,6 +133,8 @@ pub const GAUGES_AWAITED: Duration = Duration::from_millis(200);
 pub const GAUGED_WITHIN: Duration = Duration::from_secs(5);
 /// Processes whose share of memory is read in one round: it is the dear part, some 50 us each.
 pub const METER_SHARES_MAX: usize = 64;
+/// Files of the kernel's that are kept open to be read each second, but no more than an eighth of what a process may have.
+pub const METER_FILES_MAX: usize = 8192;
 /// Processes of one sandbox that are told by number.
 pub const METERED_PROCESSES_MAX: usize = 4096;
 /// Containers whose engines are asked at once what they use, for how long one is asked, and all of them together: less than

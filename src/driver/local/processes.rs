@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, RawDir, SeekFrom, seek},
     io::Errno,
@@ -56,9 +57,24 @@ pub fn ended() -> io::Error {
     Errno::SRCH.into()
 }
 
+/// Takes in a file that has no length before it is read, as those in /proc; in few calls.
+fn read_whole(path: &str) -> io::Result<Vec<u8>> {
+    const AT_ONCE: usize = 4096;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::new();
+    loop {
+        bytes.reserve(AT_ONCE);
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// A file of a process in /proc; `None` when it is another user's, and hidden from this one.
 pub fn read(pid: Pid, file: &str) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())) {
+    match read_whole(&format!("/proc/{}/{file}", pid.as_raw_nonzero())) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             match test_kill_process(pid) {

@@ -1,42 +1,88 @@
 //! What control groups count, of version 2 and version 1.
 
 use std::{
-    fs,
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::micros;
+use super::{held::Held, micros};
 use crate::model::gauge::{Pressure, Usage};
 
 /// A number from here on is the kernel's word for "no limit".
 const NO_LIMIT: u64 = 1 << 60;
 /// Longest file that is read, in bytes: `memory.stat` has some 2 KiB.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+const FILE_BYTES_MAX: usize = 64 * 1024;
 
-/// Reads what these groups of one sandbox count; what they don't is `None`.
-pub fn read(groups: &[PathBuf]) -> Usage {
+/// How often a file that was not there is looked for again: each so many readings.
+const MISSING_AGAIN: u32 = 60;
+
+/// One group of a sandbox.
+pub struct Group {
+    path: PathBuf,
+    /// Of version 2.
+    unified: bool,
+    /// By their names; `None` = it was not there.
+    files: Vec<(&'static str, Option<Held>)>,
+    readings: u32,
+    /// How many more files may stay open.
+    room: usize,
+    bytes: Vec<u8>,
+}
+
+impl Group {
+    pub fn new(path: &Path) -> Self {
+        let unified = path.join("cgroup.controllers").exists();
+        let (path, files) = (path.to_owned(), Vec::new());
+        Self { path, unified, files, readings: 0, room: 0, bytes: Vec::new() }
+    }
+
+    /// How many files it keeps open.
+    pub fn files(&self) -> usize {
+        self.files.iter().filter(|it| it.1.is_some()).count()
+    }
+
+    fn text(&mut self, file: &'static str) -> Option<String> {
+        let at = self.files.iter().position(|it| it.0 == file);
+        match at.and_then(|at| self.files.get(at)) {
+            Some((_, None)) => None,
+            Some((_, Some(held))) => {
+                held.read(&mut self.bytes, FILE_BYTES_MAX).ok()?;
+                str::from_utf8(&self.bytes).ok().map(str::to_owned)
+            }
+            None => {
+                let held = Held::open(&self.path.join(file)).ok();
+                let read = held.as_ref().map(|it| it.read(&mut self.bytes, FILE_BYTES_MAX));
+                if held.is_none() || self.room > 0 {
+                    self.room = self.room.saturating_sub(usize::from(held.is_some()));
+                    self.files.push((file, held));
+                }
+                read?.ok()?;
+                str::from_utf8(&self.bytes).ok().map(str::to_owned)
+            }
+        }
+    }
+}
+
+/// Reads what these groups of one sandbox count; what they don't is `None`. So many files more may stay open.
+pub fn read(groups: &mut [Group], room: &mut usize) -> Usage {
     let mut usage = Usage::default();
     for group in groups {
-        if group.join("cgroup.controllers").exists() {
-            unified(&mut usage, group);
-        } else {
-            legacy(&mut usage, group);
+        group.room = *room;
+        group.readings = (group.readings + 1) % MISSING_AGAIN;
+        if group.readings == 0 {
+            group.files.retain(|it| it.1.is_some());
         }
+        match group.unified {
+            true => unified(&mut usage, group),
+            false => legacy(&mut usage, group),
+        }
+        *room = group.room;
     }
     usage
 }
 
-fn text(group: &Path, file: &str) -> Option<String> {
-    let file = fs::File::open(group.join(file)).ok()?;
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-fn number(group: &Path, file: &str) -> Option<u64> {
-    text(group, file)?.trim().parse().ok()
+fn number(group: &mut Group, file: &'static str) -> Option<u64> {
+    group.text(file)?.trim().parse().ok()
 }
 
 /// A number after a name, a line each.
@@ -53,33 +99,33 @@ fn sum(text: &str, name: &str) -> Option<u64> {
     found.fold(None, |sum: Option<u64>, it: u64| Some(sum.unwrap_or(0).saturating_add(it)))
 }
 
-fn unified(usage: &mut Usage, group: &Path) {
-    if let Some(stat) = text(group, "cpu.stat") {
+fn unified(usage: &mut Usage, group: &mut Group) {
+    if let Some(stat) = group.text("cpu.stat") {
         usage.cpu_time = named(&stat, "usage_usec").map(micros);
         usage.throttled_time = named(&stat, "throttled_usec").map(micros);
     }
-    if let Some(max) = text(group, "cpu.max") {
+    if let Some(max) = group.text("cpu.max") {
         let mut numbers = max.split_whitespace().map(|it| it.parse::<f64>().ok());
         let (quota, period) = (numbers.next().flatten(), numbers.next().flatten());
         usage.cpu_limit = quota.zip(period.filter(|it| *it > 0.0)).map(|(quota, of)| quota / of);
     }
     if let Some(used) = number(group, "memory.current") {
-        let stat = text(group, "memory.stat").unwrap_or_default();
+        let stat = group.text("memory.stat").unwrap_or_default();
         let idle = named(&stat, "inactive_file").unwrap_or(0);
         usage.memory_bytes = Some(used.saturating_sub(idle));
         usage.cache_bytes = named(&stat, "file");
         usage.memory_limit_bytes = number(group, "memory.max");
-        usage.oom_kills = text(group, "memory.events").and_then(|it| named(&it, "oom_kill"));
+        usage.oom_kills = group.text("memory.events").and_then(|it| named(&it, "oom_kill"));
     }
     if let Some(pids) = number(group, "pids.current") {
         (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
     }
-    if let Some(stat) = text(group, "io.stat") {
+    if let Some(stat) = group.text("io.stat") {
         // No line = nothing was read or written yet.
         usage.read_bytes = sum(&stat, "rbytes=").or(Some(0));
         usage.write_bytes = sum(&stat, "wbytes=").or(Some(0));
     }
-    let some = |file: &str| text(group, file).as_deref().and_then(Pressure::told);
+    let mut some = |file| group.text(file).as_deref().and_then(Pressure::told);
     usage.pressure = Pressure {
         cpu: some("cpu.pressure"),
         memory: some("memory.pressure"),
@@ -87,32 +133,32 @@ fn unified(usage: &mut Usage, group: &Path) {
     };
 }
 
-fn legacy(usage: &mut Usage, group: &Path) {
+fn legacy(usage: &mut Usage, group: &mut Group) {
     if let Some(nanos) = number(group, "cpuacct.usage") {
         usage.cpu_time = Some(Duration::from_nanos(nanos));
     }
     if let (Some(quota), Some(period)) =
-        (text(group, "cpu.cfs_quota_us"), number(group, "cpu.cfs_period_us"))
+        (group.text("cpu.cfs_quota_us"), number(group, "cpu.cfs_period_us"))
     {
         let quota = quota.trim().parse::<i64>().ok().filter(|it| *it > 0);
         let period = Some(period).filter(|it| *it > 0);
         usage.cpu_limit = quota.zip(period).map(|(quota, period)| quota as f64 / period as f64);
-        let stat = text(group, "cpu.stat").unwrap_or_default();
+        let stat = group.text("cpu.stat").unwrap_or_default();
         usage.throttled_time = named(&stat, "throttled_time").map(Duration::from_nanos);
     }
     if let Some(used) = number(group, "memory.usage_in_bytes") {
-        let stat = text(group, "memory.stat").unwrap_or_default();
+        let stat = group.text("memory.stat").unwrap_or_default();
         let idle = named(&stat, "total_inactive_file").unwrap_or(0);
         usage.memory_bytes = Some(used.saturating_sub(idle));
         usage.cache_bytes = named(&stat, "total_cache");
         usage.memory_limit_bytes =
             number(group, "memory.limit_in_bytes").filter(|it| *it < NO_LIMIT);
-        usage.oom_kills = text(group, "memory.oom_control").and_then(|it| named(&it, "oom_kill"));
+        usage.oom_kills = group.text("memory.oom_control").and_then(|it| named(&it, "oom_kill"));
     }
     if let Some(pids) = number(group, "pids.current") {
         (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
     }
-    if let Some(served) = text(group, "blkio.throttle.io_service_bytes") {
+    if let Some(served) = group.text("blkio.throttle.io_service_bytes") {
         let of = |word: &str| {
             let numbers = served.lines().filter_map(|it| {
                 let mut fields = it.split_whitespace().skip(1);
@@ -131,6 +177,8 @@ fn but_first(pids: u64, limit: Option<u64>) -> (Option<u64>, Option<u64>) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn group(files: &[(&str, &str)]) -> (tempfile::TempDir, Usage) {
@@ -138,7 +186,14 @@ mod tests {
         for (name, text) in files {
             fs::write(home.path().join(name), text).unwrap();
         }
-        let usage = read(&[home.path().to_owned()]);
+        let group = || Group::new(home.path());
+        let mut room = usize::MAX;
+        let mut groups = [group()];
+        let usage = read(&mut groups, &mut room);
+        // Whether its files stay open or not.
+        assert_eq!(read(&mut groups, &mut room), usage);
+        assert_eq!(usize::MAX - room, groups.iter().map(Group::files).sum::<usize>());
+        assert_eq!(read(&mut [group()], &mut 0), usage);
         (home, usage)
     }
 

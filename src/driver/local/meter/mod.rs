@@ -3,6 +3,7 @@
 //! /proc, and what costs more is read again only of processes that did something since.
 
 mod groups;
+mod held;
 mod space;
 mod table;
 
@@ -11,6 +12,8 @@ use std::{collections::HashMap, io, time::Duration};
 use async_trait::async_trait;
 
 use self::{
+    groups::Group,
+    held::Held,
     space::Space,
     table::{Process, Table},
 };
@@ -19,7 +22,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{METER_SHARES_MAX, METERED_PROCESSES_MAX},
+        limits::{METER_FILES_MAX, METER_SHARES_MAX, METERED_PROCESSES_MAX},
     },
     driver::{Ground, Meter, Metered, net},
     model::gauge::{MeteredBy, Usage},
@@ -59,11 +62,15 @@ struct Reader {
     /// Whose shares of memory are read first: who waited longest.
     turn: usize,
     space: Space,
+    table: Table,
 }
 
 /// What is remembered of a sandbox between two readings.
 struct Known {
-    traces: Traces,
+    /// Of its first process.
+    first: i32,
+    stat: Held,
+    groups: Vec<Group>,
     /// Its shares of memory when they were last read, and what its processes had in memory then, in bytes.
     shares: Option<(u64, u64)>,
     /// What its processes read and wrote, as far as it was seen.
@@ -82,7 +89,9 @@ impl Reader {
     fn read(&mut self, grounds: &[Ground], processes: bool) -> Vec<Outcome<Metered>> {
         self.known.retain(|id, _| grounds.iter().any(|it| it.id == *id));
         // One look at all processes, and only if somebody needs it.
-        let mut table = None;
+        let mut looked = false;
+        let held = self.known.values().map(Known::files).sum::<usize>() + self.table.files();
+        let mut room = files_max().saturating_sub(held);
         let mut shares_left = METER_SHARES_MAX;
         let mut read: Vec<Option<Outcome<Metered>>> = grounds.iter().map(|_| None).collect();
         let count = grounds.len().max(1);
@@ -90,10 +99,14 @@ impl Reader {
         let turn = self.turn;
         for at in (0..grounds.len()).map(|it| (it + turn) % count) {
             let Some(ground) = grounds.get(at) else { continue };
-            let outcome = self.read_one(ground, processes, &mut table, &mut shares_left);
+            let outcome =
+                self.read_one(ground, processes, (&mut looked, &mut room), &mut shares_left);
             if let Some(place) = read.get_mut(at) {
                 *place = Some(outcome);
             }
+        }
+        if !looked {
+            self.table = Table::default();
         }
         let space = self.space.read(grounds);
         let read = read.into_iter().zip(space).map(|(it, space)| {
@@ -108,25 +121,22 @@ impl Reader {
         &mut self,
         ground: &Ground,
         processes: bool,
-        table: &mut Option<Table>,
+        (looked, room): (&mut bool, &mut usize),
         shares_left: &mut usize,
     ) -> Outcome<Metered> {
         let failed = |error: io::Error| Fault::io("reading what a sandbox uses", &error);
         let known = match self.known.get_mut(&ground.id) {
-            Some(known) if lives(&known.traces) => known,
+            Some(known) if known.lives() => known,
             _ => {
-                let traces = Traces::read(&ground.dir).map_err(failed)?;
-                if !lives(&traces) {
+                let Some(known) = Known::new(&ground.dir).map_err(failed)? else {
                     self.known.remove(&ground.id);
                     return Err(absent());
-                }
-                let known = Known { traces, shares: None, disk: None, seen: HashMap::new() };
+                };
                 self.known.entry(ground.id.clone()).insert_entry(known).into_mut()
             }
         };
-        let mut usage = groups::read(&known.traces.groups);
+        let mut usage = groups::read(&mut known.groups, room);
         (usage.rx_bytes, usage.tx_bytes) = net::read(&ground.dir).unzip();
-        let first = known.traces.first.map_or(0, |it| it.pid);
         let lacking = usage.cpu_time.is_none()
             || usage.memory_bytes.is_none()
             || usage.pids.is_none()
@@ -134,10 +144,13 @@ impl Reader {
         usage.by = Some(MeteredBy::Groups);
         let (mut all, mut ended) = (Vec::new(), 0);
         if lacking || processes {
-            let table = match table {
-                Some(table) => table,
-                None => table.insert(Table::read().map_err(failed)?),
-            };
+            if !*looked {
+                let before = self.table.files();
+                self.table.look(before + *room).map_err(failed)?;
+                *room = (before + *room).saturating_sub(self.table.files());
+                *looked = true;
+            }
+            let (table, first) = (&self.table, known.first);
             // The first process waits for whoever starts programs in it, and for what lost its parent.
             (all, ended) = (table.below(first), table.waited_for_by(first));
         }
@@ -155,6 +168,34 @@ impl Reader {
 }
 
 impl Known {
+    /// `None` where its first process is not there.
+    fn new(ground: &std::path::Path) -> io::Result<Option<Self>> {
+        let traces = Traces::read(ground)?;
+        let Some(first) = traces.first else { return Ok(None) };
+        let Ok(stat) = Held::open(std::path::Path::new(&format!("/proc/{}/stat", first.pid)))
+        else {
+            return Ok(None);
+        };
+        // From here on the file is of that process and of no other.
+        if first.alive()?.is_none() {
+            return Ok(None);
+        }
+        let groups = traces.groups.iter().map(|it| Group::new(it)).collect();
+        let seen = HashMap::new();
+        let it = Self { first: first.pid, stat, groups, shares: None, disk: None, seen };
+        Ok(it.lives().then_some(it))
+    }
+
+    /// Whether its first process is there.
+    fn lives(&self) -> bool {
+        self.stat.read(&mut Vec::new(), 1).is_ok()
+    }
+
+    /// How many files it keeps open.
+    fn files(&self) -> usize {
+        1 + self.groups.iter().map(Group::files).sum::<usize>()
+    }
+
     /// Puts in what no control group counts.
     fn add_up(&mut self, usage: &mut Usage, all: &[Process], ended: u64, shares_left: &mut usize) {
         // A kernel of its own has its processes to itself.
@@ -223,8 +264,10 @@ fn shares(all: &[Process], left: &mut usize) -> u64 {
     sum
 }
 
-fn lives(traces: &Traces) -> bool {
-    traces.first.is_some_and(|it| it.alive().is_ok_and(|it| it.is_some()))
+/// How many files may stay open: of what this process may have, what is not missed elsewhere.
+fn files_max() -> usize {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    most.map_or(METER_FILES_MAX, |it| (it as usize / 8).min(METER_FILES_MAX))
 }
 
 fn absent() -> Fault {

@@ -2,13 +2,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    io,
+    path::Path,
     time::Duration,
 };
 
-use rustix::{param::clock_ticks_per_second, param::page_size, process::Pid};
+use rustix::{
+    fs::{Dir, Mode, OFlags},
+    param::{clock_ticks_per_second, page_size},
+    process::Pid,
+};
 
-use super::super::processes;
+use super::{super::processes, held::Held};
+
+/// Longest line of /proc/PID/stat: a name of 64 bytes and some fifty numbers.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// One process.
 #[derive(Clone, Copy, Debug)]
@@ -68,32 +76,53 @@ pub fn time(ticks: u64) -> Duration {
 }
 
 /// Processes by what they come from, and by number.
+#[derive(Default)]
 pub struct Table {
     children: HashMap<i32, Vec<Process>>,
     all: HashMap<i32, Process>,
+    files: HashMap<i32, Held>,
+    /// How many had been started on this machine before they were listed.
+    started: Option<u64>,
 }
 
 impl Table {
-    pub fn read() -> io::Result<Self> {
-        let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
-        let mut all = HashMap::new();
-        let mut file = String::new();
-        for entry in fs::read_dir("/proc")? {
-            let Ok(entry) = entry else { continue };
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
-            file.clear();
-            file += "/proc/";
-            file += name.to_str().unwrap_or_default();
-            file += "/stat";
+    /// Looks at all of them; so many files may stay open.
+    pub fn look(&mut self, room: usize) -> io::Result<()> {
+        self.children.clear();
+        self.all.clear();
+        // Nothing is new where nothing was started since.
+        let started = started();
+        let listed = match started.is_some() && started == self.started {
+            true => self.files.keys().copied().collect(),
+            false => list()?,
+        };
+        let mut files = std::mem::take(&mut self.files);
+        let mut line = Vec::new();
+        for pid in &listed {
+            // A number that was given out anew is another file.
+            let held = files.remove(pid).filter(|it| it.read(&mut line, STAT_BYTES_MAX).is_ok());
+            let held = held.or_else(|| {
+                let fresh = Held::open(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
+                fresh.read(&mut line, STAT_BYTES_MAX).ok()?;
+                Some(fresh)
+            });
             // It may have ended by now.
-            let Ok(line) = fs::read(&file) else { continue };
-            if let Some(it) = Process::parse(pid, &line) {
-                children.entry(it.parent).or_default().push(it);
-                all.insert(pid, it);
+            let Some(held) = held else { continue };
+            if let Some(it) = Process::parse(*pid, &line) {
+                self.children.entry(it.parent).or_default().push(it);
+                self.all.insert(*pid, it);
+            }
+            if self.files.len() < room {
+                self.files.insert(*pid, held);
             }
         }
-        Ok(Self { children, all })
+        self.started = started.filter(|_| self.files.len() == self.all.len());
+        Ok(())
+    }
+
+    /// How many files it keeps open.
+    pub fn files(&self) -> usize {
+        self.files.len()
     }
 
     /// Time on processors of those that this one has waited for, in the kernel's ticks.
@@ -115,6 +144,20 @@ impl Table {
         }
         found
     }
+}
+
+/// The numbers of all.
+fn list() -> io::Result<Vec<i32>> {
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let all = rustix::fs::open(c"/proc", how, Mode::empty())?;
+    let numbers = Dir::new(all)?.filter_map(|it| it.ok()?.file_name().to_str().ok()?.parse().ok());
+    Ok(numbers.collect())
+}
+
+/// How many were started on this machine so far.
+fn started() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|it| it.strip_prefix("processes "))?.trim().parse().ok()
 }
 
 /// Its share of memory: what it shares divided among those who do. `None` where this process may not look.
@@ -166,7 +209,7 @@ mod tests {
         };
         let children =
             HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
-        let table = Table { children, all: HashMap::new() };
+        let table = Table { children, ..Table::default() };
         assert_eq!(table.below(1).len(), 2);
     }
 
@@ -174,7 +217,27 @@ mod tests {
     fn this_process_has_a_share_and_a_place() {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         assert!(share(own).unwrap() > 1 << 16);
-        let table = Table::read().unwrap();
-        assert!(table.children.values().flatten().any(|it| it.pid == own));
+        for room in [usize::MAX, 1, 0] {
+            let mut table = Table::default();
+            for _ in 0..2 {
+                table.look(room).unwrap();
+                assert!(table.children.values().flatten().any(|it| it.pid == own));
+                assert!(table.files() <= room);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_started_or_ended_since_is_seen() {
+        let mut table = Table::default();
+        table.look(usize::MAX).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        table.look(usize::MAX).unwrap();
+        assert!(table.all.contains_key(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        table.look(usize::MAX).unwrap();
+        assert!(!table.all.contains_key(&pid) && !table.files.contains_key(&pid));
     }
 }
