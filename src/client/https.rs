@@ -55,7 +55,9 @@ use crate::{
     model::{invite::InviteText, member::Fingerprint},
     wire::{
         certificate::Said,
-        enrol::{BEARS, CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say},
+        enrol::{
+            BEARS, CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say,
+        },
         keys::{Keys, certificates},
     },
 };

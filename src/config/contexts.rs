@@ -350,9 +350,7 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
     let address = address?;
     let some = files != Files::default();
     let (team, token) = files.sorted();
-    if some
-        && ((team.is_none() && token.is_none()) || !matches!(address, Address::Https { .. }))
-    {
+    if some && ((team.is_none() && token.is_none()) || !matches!(address, Address::Https { .. })) {
         let words = "`ca`, `certificate` and `key` are named together, or `ca` and one of `token_file` and `token_command`, for an address of https";
         source.flaw(key.span.clone(), format!("context `{name}`: {words}"));
     }

@@ -42,8 +42,7 @@ const KEYS: &[&str] = &[
 const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
-const HUB_KEYS: &[&str] =
-    &["metrics", "listen", "client_ca", "certificate", "key", "who", "oidc"];
+const HUB_KEYS: &[&str] = &["metrics", "listen", "client_ca", "certificate", "key", "who", "oidc"];
 const LINKS_KEYS: &[&str] = &["predict", "predict_from_ms"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 

@@ -9,9 +9,7 @@ use super::{
     team::whole_path,
 };
 use crate::{
-    base::limits::{
-        CLAIM_BYTES_MAX, ISSUER_BYTES_MAX, OIDC_MAX, OIDC_WHO_MAX, WHO_NAME_BYTES_MAX,
-    },
+    base::limits::{CLAIM_BYTES_MAX, ISSUER_BYTES_MAX, OIDC_MAX, OIDC_WHO_MAX, WHO_NAME_BYTES_MAX},
     model::member::{Role, is_in_names},
 };
 
@@ -184,11 +182,19 @@ mod tests {
         let hub = load::config("c.toml", &text).unwrap().hub;
         assert!(hub.team().is_none() && hub.shown().is_some());
         let [one, two] = &hub.oidc[..] else { panic!("{hub:?}") };
-        assert_eq!((one.issuer.as_str(), one.audience.as_str()), ("https://login.example.org/team", "sandwatch"));
-        assert_eq!(one.who[1], Holder { claim: "groups".into(), is: "ops (all)".into(), role: Role::Operator });
+        assert_eq!(
+            (one.issuer.as_str(), one.audience.as_str()),
+            ("https://login.example.org/team", "sandwatch")
+        );
+        assert_eq!(
+            one.who[1],
+            Holder { claim: "groups".into(), is: "ops (all)".into(), role: Role::Operator }
+        );
         assert_eq!((one.who.len(), two.who.len()), (2, 1));
         // Nobody yet.
-        assert!(load::config("c.toml", &format!("{FILES}{ISSUER}")).unwrap().hub.oidc[0].who.is_empty());
+        assert!(
+            load::config("c.toml", &format!("{FILES}{ISSUER}")).unwrap().hub.oidc[0].who.is_empty()
+        );
     }
 
     #[test]
@@ -212,7 +218,10 @@ mod tests {
         assert!(rows(&row("sub", "a", "boss")).contains("viewer, operator, admin"));
         assert!(rows(&row("", "a", "viewer")).contains("a text here"));
         assert!(rows(&row("sub", "a\\u202eb", "viewer")).contains("a text here"));
-        assert!(rows(&row("sub", &"x".repeat(WHO_NAME_BYTES_MAX + 1), "viewer")).contains("a text here"));
+        assert!(
+            rows(&row("sub", &"x".repeat(WHO_NAME_BYTES_MAX + 1), "viewer"))
+                .contains("a text here")
+        );
         assert!(rows("[[hub.oidc.who]]\nclaim = \"sub\"\n").contains("what it `is`"));
         assert!(rows("who = 1\n").contains("[[hub.oidc.who]]"));
     }

@@ -42,6 +42,10 @@ impl std::fmt::Debug for Claims {
     }
 }
 
+/// There is something else where a time is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoTime;
+
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
     serde_json::from_slice(&bytes).ok()
@@ -96,10 +100,10 @@ impl Claims {
         self.0.get("email_verified") == Some(&Value::Bool(true))
     }
 
-    /// A time; `Err` = there is something else, which is never taken for nothing.
-    pub fn time(&self, name: &str) -> Result<Option<Timestamp>, ()> {
+    /// A time; what is something else is never taken for nothing.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>, NoTime> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|it| (0.0..=LATEST).contains(it)).ok_or(())?;
+        let seconds = value.as_f64().filter(|it| (0.0..=LATEST).contains(it)).ok_or(NoTime)?;
         Ok(Some(Timestamp((seconds * 1000.0) as i64)))
     }
 
@@ -142,7 +146,10 @@ mod tests {
         let text = format!("{}.{}.AAAA", part(&json!({"alg": "ES256", "kid": "k"})), part(&it));
         let token = Token::read(&text).unwrap();
         assert_eq!((token.algorithm.as_str(), token.key.as_deref()), ("ES256", Some("k")));
-        assert_eq!((token.signed, token.signature.len(), token.critical), (text.len() - 5, 3, false));
+        assert_eq!(
+            (token.signed, token.signature.len(), token.critical),
+            (text.len() - 5, 3, false)
+        );
         token.claims
     }
 
@@ -155,7 +162,10 @@ mod tests {
         // What ends where is no matter of taste.
         let other = claims(json!({"iss": "https://a7", "sub": ""}));
         assert_eq!(other.member(), None);
-        assert_ne!(claims(json!({"iss": "https://a7", "sub": "1"})).member(), claims(json!({"iss": "https://a", "sub": "71"})).member());
+        assert_ne!(
+            claims(json!({"iss": "https://a7", "sub": "1"})).member(),
+            claims(json!({"iss": "https://a", "sub": "71"})).member()
+        );
         let name = |it: Value| claims(it).name();
         assert_eq!(name(json!({"email": "a@b", "email_verified": true, "sub": "7"})), "a@b");
         for seen in [json!(false), json!("true"), json!(1), json!(null)] {
@@ -172,13 +182,17 @@ mod tests {
 
     #[test]
     fn claims_are_texts_lists_and_times_and_nothing_is_taken_for_another() {
-        let it = claims(json!({"groups": ["a", 7, "b"], "aud": "x", "exp": 12.5, "nbf": "1", "iat": -1, "n": 7}));
+        let it = claims(
+            json!({"groups": ["a", 7, "b"], "aud": "x", "exp": 12.5, "nbf": "1", "iat": -1, "n": 7}),
+        );
         assert!(it.has("groups", "b") && it.has("aud", "x") && it.are("groups", "a"));
-        assert!(!it.has("groups", "7") && !it.has("n", "7") && !it.has("aud", "") && !it.has("y", "x"));
+        assert!(
+            !it.has("groups", "7") && !it.has("n", "7") && !it.has("aud", "") && !it.has("y", "x")
+        );
         assert_eq!(it.time("exp"), Ok(Some(Timestamp(12_500))));
         assert_eq!(it.time("none"), Ok(None));
         for bad in ["nbf", "iat", "groups"] {
-            assert_eq!(it.time(bad), Err(()));
+            assert_eq!(it.time(bad), Err(NoTime));
         }
         assert!(!format!("{it:?}").contains("groups"));
     }

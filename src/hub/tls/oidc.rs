@@ -112,7 +112,7 @@ impl Issuers {
             }
         }
         let key = key.ok_or_else(|| NotTaken::of(wrong))?;
-        let no_time = |()| NotTaken::of("it has a time that is none");
+        let no_time = |_| NotTaken::of("it has a time that is none");
         let ends = token.claims.time("exp").map_err(no_time)?;
         let ends = ends.ok_or_else(|| NotTaken::of("it does not say until when it is good"))?;
         let begins = token.claims.time("nbf").map_err(no_time)?;
