@@ -137,8 +137,7 @@ mod tests {
     use super::*;
 
     /// `{"alg":"ES256"}`, `{"iss":"https://a","sub":"7"}`, and no signature.
-    const TOKEN: &str =
-        "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiI3In0.AAAA";
+    const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiI3In0.AAAA";
 
     fn command(script: &str) -> TokenFrom {
         TokenFrom::Command(["/bin/sh", "-c", script].map(str::to_owned).into())

@@ -76,8 +76,8 @@ pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a command that prints a token may take.
 pub const TOKEN_COMMAND_WITHIN: Duration = Duration::from_secs(20);
 /// Who is told why a token is not taken has so long to hear it, and says so much at most meanwhile, in bytes.
-pub const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
-pub const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
+pub const REFUSAL_HEARD_WITHIN: Duration = Duration::from_secs(1);
+pub const REFUSAL_UNHEARD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Places that a hub listens on beside its socket.
 pub const LISTEN_MAX: usize = 16;

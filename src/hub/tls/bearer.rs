@@ -18,7 +18,7 @@ use crate::{
     base::{
         clock::wall,
         fault::Fault,
-        limits::{FAREWELL_BYTES_MAX, FAREWELL_WITHIN},
+        limits::{REFUSAL_HEARD_WITHIN, REFUSAL_UNHEARD_BYTES_MAX},
     },
     hub::accept::Peer,
     model::member::{Fingerprint, Proof, Refused},
@@ -68,10 +68,10 @@ impl Inside {
 
 /// Says why not, and waits until that was heard: what the other side has said meanwhile would have it thrown away.
 pub(super) async fn farewell(stream: &mut TlsStream<TcpStream>, why: &Fault) {
-    let done = timeout(FAREWELL_WITHIN, async {
+    let done = timeout(REFUSAL_HEARD_WITHIN, async {
         say(stream, &welcome_bytes(Some(why))).await?;
         stream.shutdown().await?;
-        let mut rest = stream.take(FAREWELL_BYTES_MAX);
+        let mut rest = stream.take(REFUSAL_UNHEARD_BYTES_MAX);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     });
     if !matches!(done.await, Ok(Ok(_))) {
