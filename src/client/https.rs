@@ -71,7 +71,7 @@ pub(super) async fn open(host: &Host, port: u16, shows: &Shows) -> Outcome<Opene
     let at = Address::Https { host: host.clone(), port }.to_string();
     let mut shown = None;
     let (config, name, known) = match shows {
-        Shows::Kept(dir) => (member_config(&read(dir, &at)?)?, named(HUB_NAME)?, Known::ByInvite),
+        Shows::Kept(dir) => (member_config(&read(dir, &at)?)?, named(HUB_NAME)?, Known::Invite),
         Shows::Token(files, it) => {
             shown = Some(match it {
                 Some(it) => Arc::clone(it),
@@ -80,14 +80,14 @@ pub(super) async fn open(host: &Host, port: u16, shows: &Shows) -> Outcome<Opene
             let (authority, name) = (files.authority.clone(), named(host_name(host))?);
             let config = tokio::task::spawn_blocking(move || bearer_config(&authority)).await;
             let config = config.map_err(|error| Fault::bug(format!("reading keys: {error}")))??;
-            (config, name, Known::ByToken)
+            (config, name, Known::Token)
         }
         Shows::Team(files) => {
             let (files, name) = (files.clone(), named(host_name(host))?);
             // The disk may be slow.
             let config = tokio::task::spawn_blocking(move || team_config(&files)).await;
             let config = config.map_err(|error| Fault::bug(format!("reading keys: {error}")))??;
-            (config, name, Known::ByTeam)
+            (config, name, Known::Team)
         }
     };
     let stream = connect(host, port, &at).await?;
@@ -139,19 +139,19 @@ pub(super) async fn try_token(files: &TokenFiles, host: &Host) -> Outcome<()> {
 /// By what a hub is known, for words to who meets another one.
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    ByInvite,
-    ByTeam,
-    ByToken,
+    Invite,
+    Team,
+    Token,
 }
 
 impl Known {
     fn hint(self) -> &'static str {
         match self {
-            Self::ByInvite => INVITE,
-            Self::ByTeam => {
+            Self::Invite => INVITE,
+            Self::Team => {
                 "an admin of that hub says who may come: [[hub.who]] in its config.toml; sandwatch context ls --json names the files here"
             }
-            Self::ByToken => {
+            Self::Token => {
                 "an admin of that hub says whose tokens are taken: [[hub.oidc]] in its config.toml"
             }
         }
@@ -159,8 +159,8 @@ impl Known {
 
     fn stranger(self) -> &'static str {
         match self {
-            Self::ByInvite => "it is not of the authority of your invite",
-            Self::ByTeam | Self::ByToken => {
+            Self::Invite => "it is not of the authority of your invite",
+            Self::Team | Self::Token => {
                 "it is not of the authority in `ca` of the context, or not of that name"
             }
         }
@@ -168,11 +168,11 @@ impl Known {
 
     fn speaks_another(self, at: &str) -> Fault {
         match self {
-            Self::ByInvite | Self::ByTeam => {
+            Self::Invite | Self::Team => {
                 Fault::unsupported(format!("the hub there speaks another protocol: {at}"))
                     .hint("one of both is older: install the same version")
             }
-            Self::ByToken => Fault::denied(format!("the hub there takes no tokens: {at}"))
+            Self::Token => Fault::denied(format!("the hub there takes no tokens: {at}"))
                 .hint("an admin of that hub names the issuer: [[hub.oidc]] in its config.toml; or it is an older one"),
         }
     }
@@ -409,7 +409,7 @@ async fn greeted(
         .with_no_client_auth();
     config.alpn_protocols = vec![ENROLS.to_vec()];
     config.resumption = Resumption::disabled();
-    let shaken = shake_hands(config, named(HUB_NAME)?, stream, &at, Known::ByInvite);
+    let shaken = shake_hands(config, named(HUB_NAME)?, stream, &at, Known::Invite);
     match timeout(HANDSHAKE_WITHIN, shaken).await {
         Ok(stream) => Ok((stream?, address, at)),
         Err(_) => Err(Fault::lost(format!("what answers is no hub: it says nothing: {at}"))
@@ -422,7 +422,7 @@ async fn take_up(
     invite: &InviteText,
     at: &str,
 ) -> Outcome<Credentials> {
-    let known = Known::ByInvite;
+    let known = Known::Invite;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let authority = shown.iter().find(|it| Fingerprint::of(it).is(&invite.authority));
     let authority = authority.ok_or_else(|| unfit("no authority"))?.to_vec();

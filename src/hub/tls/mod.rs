@@ -250,10 +250,10 @@ async fn accept_all(
                 Ok(None) => {}
                 Ok(Some(Came::Enrols(stream))) => Arc::clone(&inside).enrol(stream, from).await,
                 Ok(Some(Came::Bears(stream))) => {
-                    inside.pass(inside.bear(stream, from), from, &passed).await;
+                    inside.pass(Box::pin(inside.bear(stream, from)), from, &passed).await;
                 }
                 Ok(Some(Came::Calls(stream))) => {
-                    inside.pass(inside.let_in(stream, from), from, &passed).await;
+                    inside.pass(Box::pin(inside.let_in(stream, from)), from, &passed).await;
                 }
             }
             drop(stranger);

@@ -272,7 +272,7 @@ mod tests {
             assert!(signer(&keys, &bad, &good).is_err());
         }
         // The only one need not be named, and what it is for is kept to.
-        let only = set(&[own.clone()]).unwrap();
+        let only = set(std::slice::from_ref(&own)).unwrap();
         tried(&only, &text(json!({"alg": "ES256"}), sign)).unwrap();
         assert!(tried(&only, &text(named("ES256", "a"), sign)).is_err());
         let for_other = set(&[with(own, "alg", "ES384")]).unwrap();
@@ -306,7 +306,7 @@ mod tests {
             json!({"kty": "EC", "crv": "P-256", "x": own["x"], "y": own["y"], "key_ops": ["sign"]}),
             json!(7),
         ] {
-            assert!(told(&[it.clone()]).contains("no key that can be used"), "{it}");
+            assert!(told(std::slice::from_ref(&it)).contains("no key that can be used"), "{it}");
             // Beside one that is of use it does no harm.
             assert_eq!(set(&[it, own.clone()]).unwrap().len(), 1);
         }
