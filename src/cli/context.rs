@@ -1,6 +1,6 @@
 //! `context`: hubs by name, and which of them verbs speak to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -10,11 +10,15 @@ use super::{
     table::{Cell, Table, Tone},
 };
 use crate::{
-    app::effect::ContextChange,
-    base::fault::{Fault, Outcome},
+    app::{command::split, effect::ContextChange},
+    base::{
+        fault::{Fault, Outcome},
+        limits::CALL_WORDS_MAX,
+    },
     client,
     config::{
         contexts::{Context, ContextName, Contexts},
+        oidc::{TokenFiles, TokenFrom},
         paths::Paths,
         team::TeamFiles,
     },
@@ -27,13 +31,18 @@ struct ContextView<'a> {
     /// Verbs speak to it unless told otherwise.
     current: bool,
     kind: &'static str,
-    /// The authority of a team, your certificate of it and its key, where it was added by those.
+    /// The authority of a team, your certificate of it and its key, where it was added by those; the first for a token, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a Path>,
+    /// Where the token comes from, where one is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_command: Option<&'a [String]>,
     /// Lists and output come compressed from there.
     compress: bool,
 }
@@ -42,15 +51,23 @@ impl<'a> ContextView<'a> {
     fn new(it: &'a Context, current: &ContextName) -> Self {
         let kind = if it.name.is_local() { "local" } else { it.address.kind() };
         let current = it.name == *current;
-        let team = it.team.as_ref();
+        let (team, token) = (it.team.as_ref(), it.token.as_ref());
+        let (token_file, token_command) = match token.map(|it| &it.from) {
+            Some(TokenFrom::File(path)) => (Some(path.as_path()), None),
+            Some(TokenFrom::Command(words)) => (None, Some(words.as_slice())),
+            None => (None, None),
+        };
+        let ca = team.map(|it| &it.authority).or(token.map(|it| &it.authority));
         Self {
             name: it.name.as_str(),
             address: it.address.to_string(),
             current,
             kind,
-            ca: team.map(|it| it.authority.as_path()),
+            ca: ca.map(PathBuf::as_path),
             certificate: team.map(|it| it.certificate.as_path()),
             key: team.map(|it| it.key.as_path()),
+            token_file,
+            token_command,
             compress: it.compress,
         }
     }
@@ -89,7 +106,7 @@ fn ls(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
 pub async fn change(paths: &Paths, change: ContextChange) -> Outcome<()> {
     match change {
         ContextChange::Add { name, place } => {
-            with_one_more(paths, &name, place.expose(), None, false).await?.0.save()
+            with_one_more(paths, &name, place.expose(), (None, None), false).await?.0.save()
         }
         ContextChange::Remove(name) => remove(paths, &name).await.map(drop),
     }
@@ -110,17 +127,18 @@ async fn with_one_more(
     paths: &Paths,
     name: &ContextName,
     place: &str,
-    team: Option<TeamFiles>,
+    (team, token): (Option<TeamFiles>, Option<TokenFiles>),
     compress: bool,
 ) -> Outcome<(Contexts, Context)> {
     let mut contexts = Contexts::load(paths)?;
     // Before an invitation is taken up, which can be done once.
     contexts.has_room_for(name)?;
-    let address = match &team {
-        Some(files) => client::of_team(place, files)?,
-        None => client::enrol(paths, name, place).await?,
+    let address = match (&team, &token) {
+        (Some(files), _) => client::of_team(place, files)?,
+        (None, Some(files)) => client::of_token(place, files).await?,
+        (None, None) => client::enrol(paths, name, place).await?,
     };
-    let context = Context { name: name.clone(), address, team, compress };
+    let context = Context { name: name.clone(), address, team, token, compress };
     contexts.add(context.clone())?;
     Ok((contexts, context))
 }
@@ -137,9 +155,9 @@ fn forget_keys(paths: &Paths, name: &ContextName) -> Outcome<()> {
 }
 
 async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
-    let team = team(&args)?;
+    let files = (team(&args)?, token(&args)?);
     let (mut contexts, context) =
-        with_one_more(paths, &args.name, &args.address, team, args.compress).await?;
+        with_one_more(paths, &args.name, &args.address, files, args.compress).await?;
     if args.chosen {
         contexts.use_(&args.name)?;
     }
@@ -155,23 +173,45 @@ async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-/// The files of a team by their whole paths, so that they are found from everywhere.
+/// A file by its whole path, so that it is found from everywhere.
+fn whole(path: &Path) -> Outcome<PathBuf> {
+    let whole = std::path::absolute(path);
+    let whole =
+        whole.map_err(|error| Fault::io(format_args!("finding {}", path.display()), &error))?;
+    if whole.to_str().is_none() {
+        return Err(Fault::invalid(format!("a path that is no text: {}", path.display())));
+    }
+    Ok(whole)
+}
+
 fn team(args: &ContextAddArgs) -> Outcome<Option<TeamFiles>> {
     let (Some(authority), Some(certificate), Some(key)) = (&args.ca, &args.certificate, &args.key)
     else {
         return Ok(None);
     };
-    let whole = |it: &Path| {
-        let whole = std::path::absolute(it);
-        let whole =
-            whole.map_err(|error| Fault::io(format_args!("finding {}", it.display()), &error))?;
-        if whole.to_str().is_none() {
-            return Err(Fault::invalid(format!("a path that is no text: {}", it.display())));
-        }
-        Ok(whole)
-    };
     let (authority, certificate, key) = (whole(authority)?, whole(certificate)?, whole(key)?);
     Ok(Some(TeamFiles { authority, certificate, key }))
+}
+
+fn token(args: &ContextAddArgs) -> Outcome<Option<TokenFiles>> {
+    let Some(authority) = &args.ca else { return Ok(None) };
+    let from = match (&args.token_file, &args.token_command) {
+        (Some(path), _) => TokenFrom::File(whole(path)?),
+        (None, Some(line)) => TokenFrom::Command(command(line)?),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(TokenFiles { authority: whole(authority)?, from }))
+}
+
+/// The words of a command, its program first.
+fn command(line: &str) -> Outcome<Vec<String>> {
+    let words = split(line).map_err(Fault::invalid)?;
+    if words.first().is_none_or(String::is_empty) || words.len() > CALL_WORDS_MAX {
+        return Err(Fault::invalid(format!(
+            "a command is a program and what it is told, {CALL_WORDS_MAX} words at most"
+        )));
+    }
+    Ok(words)
 }
 
 fn choose(paths: &Paths, args: &ContextArgs) -> Outcome<out::Code> {

@@ -6,6 +6,7 @@ use crate::{
     config::{
         address::{Address, FORMS},
         contexts::ContextName,
+        oidc::TokenFiles,
         paths::Paths,
         team::TeamFiles,
     },
@@ -25,6 +26,17 @@ pub fn of_team(given: &str, files: &TeamFiles) -> Outcome<Address> {
         .hint("leave --ca, --certificate and --key out"));
     };
     https::try_team(files, host)?;
+    Ok(address)
+}
+
+/// Finds the address of a hub that takes tokens, and tries what is known of both.
+pub async fn of_token(given: &str, files: &TokenFiles) -> Outcome<Address> {
+    let address: Address = given.parse().map_err(Fault::invalid)?;
+    let Address::Https { host, .. } = &address else {
+        return Err(Fault::invalid(format!("tokens are for https://HOST:PORT: {address}"))
+            .hint("leave --ca and --token-file or --token-command out"));
+    };
+    https::try_token(files, host).await?;
     Ok(address)
 }
 

@@ -1,6 +1,6 @@
 //! The way to a hub elsewhere over TLS: the hub shows that it is of the authority that its invite named, this shows the
-//! certificate that the hub gave it. Or both are of a team's authority, whose files the context names. Whom this machine trusts
-//! otherwise is nobody's business here.
+//! certificate that the hub gave it. Or both are of a team's authority, whose files the context names, or the hub is and this
+//! shows a token. Whom this machine trusts otherwise is nobody's business here.
 
 use std::{
     fs::{self, File},
@@ -32,6 +32,7 @@ use tokio_rustls::{
     },
 };
 
+pub(super) use super::token::carried;
 use super::{
     entering::Entering,
     way::{Opened, Shows, Tap},
@@ -48,12 +49,15 @@ use crate::{
     },
     config::{
         address::{Address, Host},
+        oidc::TokenFiles,
         team::TeamFiles,
     },
     model::{invite::InviteText, member::Fingerprint},
     wire::{
         certificate::Said,
-        enrol::{CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say},
+        enrol::{
+            BEARS, CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say,
+        },
         keys::{Keys, certificates},
     },
 };
@@ -65,19 +69,38 @@ const CHAIN_MAX: usize = 4;
 /// Opens one stream, or says why the hub does not let this in.
 pub(super) async fn open(host: &Host, port: u16, shows: &Shows) -> Outcome<Opened> {
     let at = Address::Https { host: host.clone(), port }.to_string();
+    let mut shown = None;
     let (config, name, known) = match shows {
-        Shows::Kept(dir) => (member_config(&read(dir, &at)?)?, named(HUB_NAME)?, Known::ByInvite),
+        Shows::Kept(dir) => (member_config(&read(dir, &at)?)?, named(HUB_NAME)?, Known::Invite),
+        Shows::Token(files, it) => {
+            shown = Some(match it {
+                Some(it) => Arc::clone(it),
+                None => carried(&files.from).await?,
+            });
+            let (authority, name) = (files.authority.clone(), named(host_name(host))?);
+            let config = tokio::task::spawn_blocking(move || bearer_config(&authority)).await;
+            let config = config.map_err(|error| Fault::bug(format!("reading keys: {error}")))??;
+            (config, name, Known::Token)
+        }
         Shows::Team(files) => {
             let (files, name) = (files.clone(), named(host_name(host))?);
             // The disk may be slow.
             let config = tokio::task::spawn_blocking(move || team_config(&files)).await;
             let config = config.map_err(|error| Fault::bug(format!("reading keys: {error}")))??;
-            (config, name, Known::ByTeam)
+            (config, name, Known::Team)
         }
     };
     let stream = connect(host, port, &at).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    let stream = shake_hands(config, name, stream, &at, known).await?;
+    let mut stream = shake_hands(config, name, stream, &at, known).await?;
+    if let Some(shown) = shown {
+        // To a hub alone: of that name there may be others.
+        if stream.get_ref().1.alpn_protocol() != Some(BEARS) {
+            return Err(known.speaks_another(&at));
+        }
+        let said = say(&mut stream, shown.token.expose().as_bytes()).await;
+        said.map_err(|error| refused(&error, &at, known))?;
+    }
     let (stream, entered) =
         Entering::new(stream, Box::new(move |error| refused(error, &at, known)));
     Ok(Opened { stream: Box::new(stream), tap, entered: Some(entered) })
@@ -95,6 +118,8 @@ pub(super) fn member(shows: &Shows, at: &str) -> Outcome<MemberId> {
             })?;
             Ok(said.member)
         }
+        Shows::Token(_, Some(carried)) => Ok(carried.member.clone()),
+        Shows::Token(_, None) => Err(Fault::bug(format!("no token was read for {at}"))),
     }
 }
 
@@ -104,29 +129,51 @@ pub(super) fn try_team(files: &TeamFiles, host: &Host) -> Outcome<()> {
     team_config(files).map(drop)
 }
 
+/// Whether a token is there for a hub there, and by what that is known; else what is wrong.
+pub(super) async fn try_token(files: &TokenFiles, host: &Host) -> Outcome<()> {
+    named(host_name(host))?;
+    bearer_config(&files.authority)?;
+    carried(&files.from).await.map(drop)
+}
+
 /// By what a hub is known, for words to who meets another one.
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    ByInvite,
-    ByTeam,
+    Invite,
+    Team,
+    Token,
 }
 
 impl Known {
     fn hint(self) -> &'static str {
         match self {
-            Self::ByInvite => INVITE,
-            Self::ByTeam => {
+            Self::Invite => INVITE,
+            Self::Team => {
                 "an admin of that hub says who may come: [[hub.who]] in its config.toml; sandwatch context ls --json names the files here"
+            }
+            Self::Token => {
+                "an admin of that hub says whose tokens are taken: [[hub.oidc]] in its config.toml"
             }
         }
     }
 
     fn stranger(self) -> &'static str {
         match self {
-            Self::ByInvite => "it is not of the authority of your invite",
-            Self::ByTeam => {
+            Self::Invite => "it is not of the authority of your invite",
+            Self::Team | Self::Token => {
                 "it is not of the authority in `ca` of the context, or not of that name"
             }
+        }
+    }
+
+    fn speaks_another(self, at: &str) -> Fault {
+        match self {
+            Self::Invite | Self::Team => {
+                Fault::unsupported(format!("the hub there speaks another protocol: {at}"))
+                    .hint("one of both is older: install the same version")
+            }
+            Self::Token => Fault::denied(format!("the hub there takes no tokens: {at}"))
+                .hint("an admin of that hub names the issuer: [[hub.oidc]] in its config.toml; or it is an older one"),
         }
     }
 }
@@ -210,16 +257,31 @@ fn member_config(kept: &Credentials) -> Outcome<ClientConfig> {
     calls(roots(&kept.authority).map_err(unfit)?, shown, key).map_err(unfit)
 }
 
-fn team_config(TeamFiles { authority, certificate, key }: &TeamFiles) -> Outcome<ClientConfig> {
-    let keys = Keys::read(authority, certificate, key)?;
+fn team_roots(authority: &Path) -> Outcome<Arc<RootCertStore>> {
     let mut roots = RootCertStore::empty();
-    for it in keys.authorities {
+    for it in certificates(authority)? {
         roots
             .add(it)
             .map_err(|error| Fault::invalid(format!("{}: {error}", authority.display())))?;
     }
-    calls(Arc::new(roots), keys.chain, keys.key)
+    Ok(Arc::new(roots))
+}
+
+fn team_config(TeamFiles { authority, certificate, key }: &TeamFiles) -> Outcome<ClientConfig> {
+    let keys = Keys::read(certificate, key)?;
+    calls(team_roots(authority)?, keys.chain, keys.key)
         .map_err(|error| Fault::invalid(format!("{}: {error}", certificate.display())))
+}
+
+fn bearer_config(authority: &Path) -> Outcome<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unfit)?
+        .with_root_certificates(team_roots(authority)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![BEARS.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 fn calls(
@@ -280,10 +342,7 @@ fn refused(error: &io::Error, at: &str, known: Known) -> Fault {
             | AlertDescription::UnsupportedCertificate => {
                 denied("the hub does not know your certificate").hint(hint)
             }
-            AlertDescription::NoApplicationProtocol => {
-                Fault::unsupported(format!("the hub there speaks another protocol: {at}"))
-                    .hint("one of both is older: install the same version")
-            }
+            AlertDescription::NoApplicationProtocol => known.speaks_another(at),
             other => Fault::lost(format!("the hub refused the connection, {other:?}: {at}")),
         },
         Some(Error::InvalidCertificate(why)) => match why {
@@ -350,7 +409,7 @@ async fn greeted(
         .with_no_client_auth();
     config.alpn_protocols = vec![ENROLS.to_vec()];
     config.resumption = Resumption::disabled();
-    let shaken = shake_hands(config, named(HUB_NAME)?, stream, &at, Known::ByInvite);
+    let shaken = shake_hands(config, named(HUB_NAME)?, stream, &at, Known::Invite);
     match timeout(HANDSHAKE_WITHIN, shaken).await {
         Ok(stream) => Ok((stream?, address, at)),
         Err(_) => Err(Fault::lost(format!("what answers is no hub: it says nothing: {at}"))
@@ -363,7 +422,7 @@ async fn take_up(
     invite: &InviteText,
     at: &str,
 ) -> Outcome<Credentials> {
-    let known = Known::ByInvite;
+    let known = Known::Invite;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let authority = shown.iter().find(|it| Fingerprint::of(it).is(&invite.authority));
     let authority = authority.ok_or_else(|| unfit("no authority"))?.to_vec();

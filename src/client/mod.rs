@@ -20,6 +20,8 @@ mod ssh;
 mod start;
 mod sys;
 mod timeline;
+#[cfg(feature = "tls")]
+mod token;
 mod trips;
 mod way;
 
@@ -36,7 +38,7 @@ use tokio::{
 
 use self::{dial::Wires, start::Starter, way::Whose};
 pub use self::{
-    enrol::{enrol, of_team},
+    enrol::{enrol, of_team, of_token},
     ssh::proxy_greeting,
     start::{connect_or_start, connect_or_start_gateway, stream},
     way::{Opening, Way},
@@ -169,17 +171,18 @@ impl Shared {
     }
 
     /// Who we are on this way as it is now.
-    fn introduced(&self) -> Identity {
+    fn introduced(&self, way: &Way) -> Identity {
         let mut identity = self.identity();
-        *identity = self.way.introduce(identity.clone());
+        *identity = way.introduce(identity.clone());
         identity.clone()
     }
 
     /// Opens the connections and learns who is there, within a deadline.
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
+        let way = self.way.ready().await?;
         let dialled = async {
-            let identity = self.introduced();
-            let dialled = dial::dial(&self.way, opening, &identity, self.compress).await?;
+            let identity = self.introduced(&way);
+            let dialled = dial::dial(&way, opening, &identity, self.compress).await?;
             self.renew(&dialled.wires).await;
             Ok(dialled)
         };

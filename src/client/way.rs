@@ -3,6 +3,7 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,12 +21,14 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
-        id::ClientId,
+        id::{ClientId, MemberId},
         limits::{ANSWER_WITHIN, REACH_ASKING_WITHIN, REACH_WITHIN},
+        secret::Secret,
     },
     config::{
         address::{Address, Host},
         contexts::{Context, ContextName},
+        oidc::TokenFiles,
         paths::{Paths, SocketPath},
         team::TeamFiles,
     },
@@ -43,7 +46,7 @@ pub enum Way {
     Unix { path: PathBuf, whose: Whose },
     /// The operator's own `ssh`, and a proxy over there.
     Ssh(Ssh),
-    /// Mutual TLS.
+    /// TLS, in which both sides show what they are known by.
     Https { host: Host, port: u16, shows: Shows },
 }
 
@@ -54,6 +57,15 @@ pub enum Shows {
     Kept(PathBuf),
     /// What a team's own authority gave.
     Team(TeamFiles),
+    /// A token, which is read when the hub is dialled.
+    Token(TokenFiles, Option<Arc<Carried>>),
+}
+
+/// A token as it was read, and who we are by it.
+#[derive(Debug)]
+pub struct Carried {
+    pub(super) token: Secret,
+    pub(super) member: MemberId,
 }
 
 /// Whose hub is behind a socket of this machine.
@@ -118,9 +130,10 @@ impl Way {
             Address::Https { host, port } => Ok(Self::Https {
                 host: host.clone(),
                 port: *port,
-                shows: match &context.team {
-                    Some(files) => Shows::Team(files.clone()),
-                    None => Shows::Kept(paths.context(&context.name)),
+                shows: match (&context.team, &context.token) {
+                    (Some(files), _) => Shows::Team(files.clone()),
+                    (None, Some(files)) => Shows::Token(files.clone(), None),
+                    (None, None) => Shows::Kept(paths.context(&context.name)),
                 },
             }),
             // A hub of its own, on this machine, speaks to it.
@@ -139,6 +152,16 @@ impl Way {
             Self::Ssh(ssh) => Self::Ssh(ssh.for_a_verb(tell)),
             other => other,
         }
+    }
+
+    /// The same with what is shown on it as that is now, where that is read for each time a hub is dialled. It has a bound of
+    /// its own.
+    pub(super) async fn ready(&self) -> Outcome<Self> {
+        let Self::Https { host, port, shows: Shows::Token(files, _) } = self else {
+            return Ok(self.clone());
+        };
+        let shows = Shows::Token(files.clone(), Some(https::carried(&files.from).await?));
+        Ok(Self::Https { host: host.clone(), port: *port, shows })
     }
 
     /// Opens one stream. The caller bounds the time.
@@ -263,8 +286,8 @@ mod tests {
     fn what_mends_one_hub_names_that_one_and_no_other() {
         let named = |name: &str, address: &str| {
             let name = name.parse().unwrap();
-            let context =
-                Context { name, address: address.parse().unwrap(), team: None, compress: false };
+            let address = address.parse().unwrap();
+            let context = Context { name, address, team: None, token: None, compress: false };
             Way::to(&context, &Paths::under(Path::new("/home/me/sandwatch"))).unwrap()
         };
         let old = named("old", "unix:/run/old.sock");

@@ -1,8 +1,11 @@
 //! In place of the way over TLS, where this was built without it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::way::{Opened, Shows};
+use super::way::{Carried, Opened, Shows};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -10,6 +13,7 @@ use crate::{
     },
     config::{
         address::{Address, Host},
+        oidc::{TokenFiles, TokenFrom},
         team::TeamFiles,
     },
     model::invite::InviteText,
@@ -30,6 +34,16 @@ pub(super) fn member(_: &Shows, _: &str) -> Outcome<MemberId> {
 }
 
 pub(super) fn try_team(_: &TeamFiles, _: &Host) -> Outcome<()> {
+    none()
+}
+
+#[expect(clippy::unused_async, reason = "stands for what waits")]
+pub(super) async fn try_token(_: &TokenFiles, _: &Host) -> Outcome<()> {
+    none()
+}
+
+#[expect(clippy::unused_async, reason = "stands for what waits")]
+pub(super) async fn carried(_: &TokenFrom) -> Outcome<Arc<Carried>> {
     none()
 }
 

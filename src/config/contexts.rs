@@ -1,12 +1,18 @@
 //! Contexts: names for hubs, in contexts.toml, and which of them is current. The file is read whole or refused with
 //! every flaw and its place, and written whole; credentials lie elsewhere.
 
-use std::{fmt, os::unix::fs::PermissionsExt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use super::{
     address::Address,
     environment::Variable,
-    load::{flag, string, wanted},
+    load::{command, flag, string, wanted},
+    oidc::{TokenFiles, TokenFrom},
     paths::Paths,
     source::{self, Flaw, Item, Name, Node, Over, Source, Table},
     team::{TeamFiles, whole_path},
@@ -18,7 +24,8 @@ use crate::base::{
 };
 
 const KEYS: &[&str] = &["current", "contexts"];
-const CONTEXT_KEYS: &[&str] = &["address", "ca", "certificate", "key", "compress"];
+const CONTEXT_KEYS: &[&str] =
+    &["address", "ca", "certificate", "key", "token_file", "token_command", "compress"];
 const HEADING: &str = "# Hubs by name, written by `sandwatch context`.\n";
 
 /// What a hub is called by the operator: letters, digits and `-_.`, a letter or digit first.
@@ -73,6 +80,8 @@ pub struct Context {
     pub address: Address,
     /// By what a hub over TLS and this user know each other where nobody was invited: files that stay where they are.
     pub team: Option<TeamFiles>,
+    /// The same where a token is shown: the authority of the hub, and where the token comes from.
+    pub token: Option<TokenFiles>,
     /// Lists and output come compressed from there.
     pub compress: bool,
 }
@@ -108,7 +117,8 @@ impl Contexts {
 
     fn own(paths: &Paths) -> Context {
         let address = Address::Unix(paths.hub_socket());
-        Context { name: ContextName::local(), address, team: None, compress: false }
+        let name = ContextName::local();
+        Context { name, address, team: None, token: None, compress: false }
     }
 
     /// The one that is meant: as was said, else by the variable, else the current one. What is wrong with the file keeps
@@ -214,10 +224,23 @@ impl Contexts {
             if it.compress {
                 out.push_str("compress = true\n");
             }
-            let Some(TeamFiles { authority, certificate, key }) = &it.team else { continue };
-            for (name, path) in [("ca", authority), ("certificate", certificate), ("key", key)] {
+            let mut file = |name: &str, path: &Path| {
                 let path = quoted(path.to_string_lossy().into_owned());
                 out.push_str(&format!("{name} = {path}\n"));
+            };
+            if let Some(TeamFiles { authority, certificate, key }) = &it.team {
+                file("ca", authority);
+                file("certificate", certificate);
+                file("key", key);
+            }
+            let Some(TokenFiles { authority, from }) = &it.token else { continue };
+            file("ca", authority);
+            match from {
+                TokenFrom::File(path) => file("token_file", path),
+                TokenFrom::Command(words) => {
+                    let words: Vec<_> = words.iter().map(|it| quoted(it.clone())).collect();
+                    out.push_str(&format!("token_command = [{}]\n", words.join(", ")));
+                }
             }
         }
         out
@@ -300,7 +323,7 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
         return None;
     };
     let (mut address, mut told, mut compress) = (None, false, false);
-    let (mut authority, mut certificate, mut own_key) = (None, None, None);
+    let mut files = Files::default();
     for (key, item) in entries {
         source.reads(format!("contexts.{name}.{}", key.text));
         match key.text.as_str() {
@@ -312,9 +335,11 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
                     Err(why) => source.flaw(item.span.clone(), why),
                 }
             }
-            "ca" => authority = whole_path(source, item),
-            "certificate" => certificate = whole_path(source, item),
-            "key" => own_key = whole_path(source, item),
+            "ca" => files.authority = whole_path(source, item),
+            "certificate" => files.certificate = whole_path(source, item),
+            "key" => files.key = whole_path(source, item),
+            "token_file" => files.token_file = whole_path(source, item),
+            "token_command" => files.token_command = words(source, item),
             "compress" => compress = flag(source, item).unwrap_or_default(),
             _ => source.unknown("a setting of a context", key, CONTEXT_KEYS.iter().copied()),
         }
@@ -322,19 +347,65 @@ fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) 
     if !told {
         source.flaw(key.span.clone(), format!("context `{name}` has no address"));
     }
-    let some = authority.is_some() || certificate.is_some() || own_key.is_some();
-    let team = match (authority, certificate, own_key) {
-        (Some(authority), Some(certificate), Some(key)) => {
-            Some(TeamFiles { authority, certificate, key })
-        }
-        _ => None,
-    };
     let address = address?;
-    if some && (team.is_none() || !matches!(address, Address::Https { .. })) {
-        let words = "`ca`, `certificate` and `key` are named together, for an address of https";
+    let some = files != Files::default();
+    let (team, token) = files.sorted();
+    if some && ((team.is_none() && token.is_none()) || !matches!(address, Address::Https { .. })) {
+        let words = "`ca`, `certificate` and `key` are named together, or `ca` and one of `token_file` and `token_command`, for an address of https";
         source.flaw(key.span.clone(), format!("context `{name}`: {words}"));
     }
-    Some(Context { name, address, team, compress })
+    Some(Context { name, address, team, token, compress })
+}
+
+/// What a context names beside its address.
+#[derive(Default, PartialEq)]
+struct Files {
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    token_command: Option<Vec<String>>,
+}
+
+impl Files {
+    /// What a certificate takes, or what a token does; never some of both.
+    fn sorted(self) -> (Option<TeamFiles>, Option<TokenFiles>) {
+        let token = |authority, from| (None, Some(TokenFiles { authority, from }));
+        match self {
+            Self {
+                authority: Some(authority),
+                certificate: Some(certificate),
+                key: Some(key),
+                token_file: None,
+                token_command: None,
+            } => (Some(TeamFiles { authority, certificate, key }), None),
+            Self {
+                authority: Some(authority),
+                certificate: None,
+                key: None,
+                token_file: Some(file),
+                token_command: None,
+            } => token(authority, TokenFrom::File(file)),
+            Self {
+                authority: Some(authority),
+                certificate: None,
+                key: None,
+                token_file: None,
+                token_command: Some(words),
+            } => token(authority, TokenFrom::Command(words)),
+            _ => (None, None),
+        }
+    }
+}
+
+/// A command, which has a program.
+fn words(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
+    let words = command(source, item)?;
+    if words.first().is_none_or(String::is_empty) {
+        source.flaw(item.span.clone(), "a command begins with a program");
+        return None;
+    }
+    Some(words)
 }
 
 #[cfg(test)]
@@ -355,7 +426,7 @@ mod tests {
         let add = |contexts: &mut Contexts, name: &str, address: &str| {
             let (name, address) = (name.parse().unwrap(), address.parse().unwrap());
             let compress = name == "A".parse().unwrap();
-            contexts.add(Context { name, address, team: None, compress })
+            contexts.add(Context { name, address, team: None, token: None, compress })
         };
         add(&mut contexts, "b.c", "ssh://me@lab:22").unwrap();
         add(&mut contexts, "A", "unix:/a\\b \"c\"/hub.sock").unwrap();
@@ -366,7 +437,16 @@ mod tests {
         });
         let (name, address) =
             ("team".parse().unwrap(), "https://hub.example:7443".parse().unwrap());
-        contexts.add(Context { name, address, team: team.clone(), compress: false }).unwrap();
+        let compress = false;
+        let it = Context { name, address, team: team.clone(), token: None, compress };
+        contexts.add(it.clone()).unwrap();
+        let command = ["/bin/print token".to_owned(), "a \"b\"".to_owned(), String::new()];
+        let from = [TokenFrom::File("/run/my token".into()), TokenFrom::Command(command.into())];
+        let tokens = from.map(|from| TokenFiles { authority: "/etc/ca.pem".into(), from });
+        for (name, token) in ["x", "y"].into_iter().zip(&tokens) {
+            let (name, token) = (name.parse().unwrap(), Some(token.clone()));
+            contexts.add(Context { name, team: None, token, ..it.clone() }).unwrap();
+        }
         assert!(add(&mut contexts, "A", "ssh://x").is_err());
         assert!(add(&mut contexts, "local", "ssh://x").is_err());
         contexts.use_(&"b.c".parse().unwrap()).unwrap();
@@ -375,8 +455,11 @@ mod tests {
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
         let again = Contexts::load(&paths).unwrap();
         let names: Vec<&str> = again.all().iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["local", "A", "b.c", "team"]);
-        assert_eq!(again.all()[3].team, team);
+        assert_eq!(names, ["local", "A", "b.c", "team", "x", "y"]);
+        assert_eq!((&again.all()[3].team, &again.all()[3].token), (&team, &None));
+        for (it, token) in again.all()[4..].iter().zip(&tokens) {
+            assert_eq!((&it.team, it.token.as_ref()), (&None, Some(token)));
+        }
         assert_eq!(again.all()[1..].len(), contexts.all()[1..].len());
         assert!(again.all()[1].compress && !again.all()[2].compress);
         assert_eq!(again.current, Some("b.c".parse().unwrap()));
@@ -414,6 +497,14 @@ mod tests {
         assert!(flaws(&format!("{https}{files}")).contains("named together"));
         assert!(flaws(&format!("{https}{files}key = \"c\"\n")).contains("whole path"));
         assert!(flaws(&format!("{lab}{files}key = \"/c\"\n")).contains("an address of https"));
+        let token = "ca = \"/a\"\ntoken_file = \"/t\"\n";
+        assert!(flaws(&format!("{https}{token}key = \"/c\"\n")).contains("named together"));
+        let both = format!("{https}{token}token_command = [\"x\"]\n");
+        assert!(flaws(&both).contains("named together"));
+        assert!(flaws(&format!("{https}token_file = \"/t\"\n")).contains("named together"));
+        assert!(flaws(&format!("{lab}{token}")).contains("an address of https"));
+        let none = format!("{https}ca = \"/a\"\ntoken_command = []\n");
+        assert!(flaws(&none).contains("begins with a program"));
         let many: String = (0..=CONTEXTS_MAX)
             .map(|it| format!("[contexts.c{it}]\naddress = \"ssh://x\"\n"))
             .collect();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    environment, listen,
+    environment, listen, oidc,
     schema::{Config, Images, Predict, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
     team,
@@ -42,7 +42,7 @@ const KEYS: &[&str] = &[
 const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
-const HUB_KEYS: &[&str] = &["metrics", "listen", "client_ca", "certificate", "key", "who"];
+const HUB_KEYS: &[&str] = &["metrics", "listen", "client_ca", "certificate", "key", "who", "oidc"];
 const LINKS_KEYS: &[&str] = &["predict", "predict_from_ms"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
@@ -180,6 +180,7 @@ fn hub(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
         "certificate" => config.hub.certificate = team::whole_path(source, item),
         "key" => config.hub.key = team::whole_path(source, item),
         "who" => set(&mut config.hub.who, team::who(source, item)),
+        "oidc" => set(&mut config.hub.oidc, oidc::issuers(source, item)),
         _ => source.unknown("a setting of `hub`", name, HUB_KEYS.iter().copied()),
     }
 }
@@ -256,7 +257,7 @@ pub fn is_plain_name(text: &str) -> bool {
 }
 
 /// The words of a command, the program first.
-fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
+pub(super) fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of words, like [\"notify-send\", \"sandwatch\"]");
         return None;

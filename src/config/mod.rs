@@ -6,6 +6,7 @@ pub mod environment;
 pub mod import;
 pub mod listen;
 pub mod load;
+pub mod oidc;
 pub mod paths;
 pub mod policy;
 pub mod schema;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::team::Who;
+use super::{oidc::Issuer, team::Who};
 use crate::{
     base::limits::PREDICT_FROM,
     model::{
@@ -112,11 +112,13 @@ pub struct HubConfig {
     pub listen: Vec<SocketAddr>,
     /// The authority of a team, whose certificates let in who is in `who`; with it come the next two.
     pub client_ca: Option<PathBuf>,
-    /// What the hub shows to who comes so.
+    /// What the hub shows to who comes so, or by a token.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     /// Who may come by a certificate of the team's; the first that fits one counts.
     pub who: Vec<Who>,
+    /// Whose tokens let in whom.
+    pub oidc: Vec<Issuer>,
 }
 
 impl Default for NotifyConfig {

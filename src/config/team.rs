@@ -8,11 +8,8 @@ use super::{
     source::{Item, Name, Node, Source},
 };
 use crate::{
-    base::{
-        limits::{WHO_MAX, WHO_NAME_BYTES_MAX},
-        text::is_deceptive,
-    },
-    model::member::Role,
+    base::limits::{WHO_MAX, WHO_NAME_BYTES_MAX},
+    model::member::{Role, is_in_names},
 };
 
 const WHO_KEYS: &[&str] = &["name", "role"];
@@ -36,7 +33,19 @@ pub struct Who {
     pub role: Role,
 }
 
+/// What a hub shows to who comes by its team, in PEM, each by its whole path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 impl HubConfig {
+    /// What it shows to its team.
+    pub fn shown(&self) -> Option<ShownFiles> {
+        Some(ShownFiles { certificate: self.certificate.clone()?, key: self.key.clone()? })
+    }
+
     /// The files of the team; `None` where there is none.
     pub fn team(&self) -> Option<TeamFiles> {
         Some(TeamFiles {
@@ -50,11 +59,10 @@ impl HubConfig {
 /// Whether a name can stand for somebody: 1 to `WHO_NAME_BYTES_MAX` bytes that are shown as they are, and no parentheses,
 /// which are the hub's.
 fn is_name(text: &str) -> bool {
-    let plain = |it: char| !it.is_control() && !is_deceptive(it) && !"()".contains(it);
     !text.is_empty()
         && text.len() <= WHO_NAME_BYTES_MAX
         && text.trim() == text
-        && text.chars().all(plain)
+        && text.chars().all(is_in_names)
 }
 
 /// A file by its whole path.
@@ -115,14 +123,16 @@ fn named(source: &mut Source<'_>, item: &Item) -> Option<String> {
 
 /// What is there of it has to be all of it.
 pub(super) fn whole(source: &mut Source<'_>, item: &Item, hub: &HubConfig) {
-    let parts = [&hub.client_ca, &hub.certificate, &hub.key];
-    let some = parts.iter().any(|it| it.is_some()) || !hub.who.is_empty();
-    if some && hub.team().is_none() {
-        source.flaw(
-            item.span.clone(),
-            "for a team `client_ca`, `certificate` and `key` are named together: who comes by its authority knows the hub by it",
-        );
-    }
+    let half = hub.certificate.is_some() != hub.key.is_some();
+    let by_certificate = hub.client_ca.is_some() || !hub.who.is_empty();
+    let words = if (by_certificate && hub.team().is_none()) || (half && hub.oidc.is_empty()) {
+        "for a team `client_ca`, `certificate` and `key` are named together: who comes by its authority knows the hub by it"
+    } else if !hub.oidc.is_empty() && hub.shown().is_none() {
+        "with `oidc`, `certificate` and `key` are named together: who comes by a token knows the hub by them"
+    } else {
+        return;
+    };
+    source.flaw(item.span.clone(), words);
 }
 
 #[cfg(test)]
@@ -153,6 +163,7 @@ mod tests {
     #[test]
     fn half_a_team_and_names_that_could_deceive_are_flaws() {
         assert!(flaws("[hub]\nclient_ca = \"/etc/ca.pem\"\n").contains("named together"));
+        assert!(flaws("[hub]\ncertificate = \"/etc/hub.pem\"\n").contains("named together"));
         assert!(flaws(&FILES.replace("/etc/hub.key", "hub.key")).contains("whole path"));
         let row = |name: &str, role: &str| {
             format!("{FILES}[[hub.who]]\nname = \"{name}\"\nrole = \"{role}\"\n")

@@ -179,6 +179,9 @@ pub fn refusal(who: &Identity, does: &str, least: Role) -> Fault {
         Some(Peer::Certificate(Bearer { proof: Proof::TeamCertificate, .. })) => {
             "an admin of that hub can change it: [[hub.who]] in its config.toml"
         }
+        Some(Peer::Certificate(Bearer { proof: Proof::Token, .. })) => {
+            "an admin of that hub can change it: [[hub.oidc.who]] in its config.toml"
+        }
         _ => "an admin of that hub can change it: sandwatch hub members role NAME ROLE",
     })
 }

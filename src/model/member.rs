@@ -42,6 +42,8 @@ words! {
         Certificate = "certificate",
         /// One of a team's authority, whose holder the hub's configuration names.
         TeamCertificate = "team_certificate",
+        /// One of an issuer that the hub's configuration names, with who may come by it.
+        Token = "token",
     }
 }
 
@@ -92,6 +94,11 @@ pub fn member_name(text: &str) -> Outcome<String> {
          two: {}",
         crate::base::text::shown(text, MEMBER_NAME_BYTES_MAX)
     )))
+}
+
+/// Whether it may be in a name that others give: it is shown as it is, and no parenthesis, which are the hub's.
+pub fn is_in_names(it: char) -> bool {
+    !it.is_control() && !crate::base::text::is_deceptive(it) && !"()".contains(it)
 }
 
 /// One certificate that the hub gave out.
@@ -178,6 +185,8 @@ words! {
         Revoked = "revoked",
         /// Of ours, but not in the register, or not one for this.
         Certificate = "certificate",
+        /// One that is none, is not meant for this hub, or is of nobody who may come.
+        Token = "token",
         /// An invite that is none, is used, has expired or was withdrawn.
         Invite = "invite",
         /// Too many connections.

@@ -64,18 +64,19 @@ pub enum Peer {
         /// The address from where somebody came by ssh, as a proxy says that runs as this user.
         ssh: Option<String>,
     },
-    /// Somebody with a certificate of the hub's, or of its team's.
+    /// Somebody with a certificate of the hub's or of its team's, or with a token of an issuer that it names.
     Certificate(Bearer),
 }
 
-/// Who has a certificate, by the hub's own register or its table of the team.
+/// Who has a certificate or a token, by the hub's own register or its tables of the team.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bearer {
     pub member: MemberId,
-    /// As they were invited, or as the table names them.
+    /// As they were invited, as the table names them, or as their token does.
     pub name: String,
     pub role: Role,
     pub proof: Proof,
+    /// Of a token, the hash of that.
     pub certificate: Fingerprint,
     /// Where the connection comes from.
     pub address: String,

@@ -12,7 +12,8 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         id::MemberId,
-        limits::{CERTIFICATE_BYTES_MAX, ENROL_BYTES_MAX, MEMBER_NAME_BYTES_MAX},
+        limits::{CERTIFICATE_BYTES_MAX, ENROL_BYTES_MAX, MEMBER_NAME_BYTES_MAX, TOKEN_BYTES_MAX},
+        secret::Secret,
     },
     model::{
         invite::InviteToken,
@@ -24,6 +25,8 @@ use crate::{
 pub const ENROLS: &[u8] = b"sandwatch-enrol/1";
 /// What is spoken by all others: one word of the hub, whether it lets them in, then HTTP/2.
 pub const CALLS: &[u8] = b"sandwatch/1";
+/// The same by who has a token and no certificate: it is said first, as one message.
+pub const BEARS: &[u8] = b"sandwatch-bearer/1";
 /// What tools of others speak: HTTP/2 at once.
 pub const TOOLS: &[u8] = b"h2";
 /// The name that every hub's certificate is for: which hub it is, says its authority.
@@ -183,6 +186,12 @@ pub async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::i
 /// Reads a request: of a stranger, so little of it.
 pub async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     one(stream, ENROL_BYTES_MAX).await
+}
+
+/// Reads a token, whatever it is.
+pub async fn token_heard(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Secret> {
+    let text = String::from_utf8(one(stream, TOKEN_BYTES_MAX).await?);
+    text.map(Secret::new).map_err(|_| std::io::ErrorKind::InvalidData.into())
 }
 
 /// Reads an answer.

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod methods;
 pub mod stored;
 pub mod shim;
+pub mod token;
 mod via;
 
 /// What `cargo run -p xtask -- proto` makes of proto/; a test keeps it in step.

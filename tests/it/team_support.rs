@@ -69,11 +69,16 @@ impl Team {
 pub struct TeamHub {
     pub home: Home,
     pub address: String,
-    files: PathBuf,
+    pub files: PathBuf,
 }
 
 impl TeamHub {
     pub fn new(team: &Team, who: &[(&str, &str)]) -> Self {
+        Self::configured(team, |hub| hub.lets_in(who))
+    }
+
+    /// One that begins by what is written then.
+    pub fn configured(team: &Team, configure: impl FnOnce(&Self)) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
         drop(free);
@@ -84,12 +89,12 @@ impl TeamHub {
         let hub = Self { home, address, files };
         hub.shows(&team.server("localhost"));
         hub.trusts(team);
-        hub.lets_in(who);
+        configure(&hub);
         hub.home.ok(&["hub", "start"]);
         hub
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         // As those do that renew certificates: another file in its place.
         let beside = self.files.join("beside");
         fs::write(&beside, text).unwrap();
@@ -100,6 +105,11 @@ impl TeamHub {
     pub fn shows(&self, given: &Given) {
         self.write("hub.key", &pem("PRIVATE KEY", &given.key));
         self.write("hub.pem", &pem("CERTIFICATE", &given.der));
+    }
+
+    /// The authority in PEM, into a file of somebody else's.
+    pub fn authority(team: &Team) -> String {
+        pem("CERTIFICATE", &team.der)
     }
 
     pub fn trusts(&self, team: &Team) {

@@ -58,6 +58,27 @@ pub const TEAM_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How often a hub looks whether the files of its team are others: who is taken out is out within that.
 pub const TEAM_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
+/// Issuers whose tokens a hub takes, and the rows of one of who may come.
+pub const OIDC_MAX: usize = 8;
+pub const OIDC_WHO_MAX: usize = 1024;
+/// An issuer or an audience, and the name of a claim, in bytes.
+pub const ISSUER_BYTES_MAX: usize = 512;
+pub const CLAIM_BYTES_MAX: usize = 128;
+/// One file of an issuer's keys, in bytes, and keys in it.
+pub const TOKEN_KEYS_BYTES_MAX: u64 = 256 * 1024;
+pub const TOKEN_KEYS_MAX: usize = 64;
+/// A token, in bytes: those with many groups in them are long.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// By so much the clocks of an issuer and a hub may differ.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(30);
+/// One connection lasts no longer by one token, whatever that says.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a command that prints a token may take.
+pub const TOKEN_COMMAND_WITHIN: Duration = Duration::from_secs(20);
+/// Who is told why a token is not taken has so long to hear it, and says so much at most meanwhile, in bytes.
+pub const REFUSAL_HEARD_WITHIN: Duration = Duration::from_secs(1);
+pub const REFUSAL_UNHEARD_BYTES_MAX: u64 = 64 * 1024;
+
 /// Places that a hub listens on beside its socket.
 pub const LISTEN_MAX: usize = 16;
 /// Sockets that a service manager may hand down: all of those, and the hub's own.

@@ -26,15 +26,22 @@ pub struct ContextAddArgs {
     pub name: ContextName,
     /// unix:PATH, ssh://[USER@]HOST[:PORT], https://HOST:PORT, openshell+https://HOST:PORT
     pub address: String,
-    /// The authority of your team in PEM, which the hub and you have certificates of; without it you are invited
-    #[arg(long, value_name = "FILE", requires_all = ["certificate", "key"])]
+    /// The authority of your team in PEM, which the hub has a certificate of, and you have one or a token; without it
+    /// you are invited
+    #[arg(long, value_name = "FILE", requires = "shown")]
     pub ca: Option<PathBuf>,
     /// Your certificate of it, in PEM; it stays where it is and is read whenever it is shown
-    #[arg(long, value_name = "FILE", requires = "ca")]
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"], group = "shown")]
     pub certificate: Option<PathBuf>,
     /// The key of that, in PEM
-    #[arg(long, value_name = "FILE", requires = "ca")]
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "certificate"])]
     pub key: Option<PathBuf>,
+    /// Where your token of OpenID Connect lies; it stays there and is read whenever it is shown
+    #[arg(long, value_name = "FILE", requires = "ca", group = "shown", conflicts_with = "key")]
+    pub token_file: Option<PathBuf>,
+    /// What prints your token, in one word for your shell; it is run without one whenever a token is shown
+    #[arg(long, value_name = "COMMAND", requires = "ca", group = "shown", conflicts_with = "key")]
+    pub token_command: Option<String>,
     /// Have lists and output sent compressed, for a link that carries little
     #[arg(long)]
     pub compress: bool,

@@ -15,6 +15,7 @@ use crate::{
         ask::{Ask, AskState, Decision, Request, Verdict},
         audit::{Act, Action},
         change::{Applied, ApplyRequest},
+        member::Proof,
         sandbox::{Isolation, Sandbox, SandboxSpec},
         session::{Lease, SessionSpec},
         snapshot::Snapshot,
@@ -44,11 +45,19 @@ fn from_client(act: Act, who: &Identity) -> Act {
             .with("from", it.proof.word())
             .with("member", it.member.as_str())
             .with("member_role", it.role.word())
-            .with("certificate", it.certificate.short())
+            .with(shown_as(it.proof), it.certificate.short())
             .with("address", it.address.as_str())
             .with_any("calls_itself", it.called.as_deref()),
         // Part of this very process.
         None => act.with("from", "process"),
+    }
+}
+
+/// What the hash of what somebody has shown is called.
+fn shown_as(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Certificate | Proof::TeamCertificate => "certificate",
+        Proof::Token => "token_hash",
     }
 }
 

@@ -22,12 +22,13 @@ use crate::{
     base::fault::{Fault, Outcome},
     model::member::{Fingerprint, Refused},
     runtime::access::{Register, Standing},
-    wire::enrol::{CALLS, ENROLS, HUB_NAME, TOOLS},
+    wire::enrol::{BEARS, CALLS, ENROLS, HUB_NAME, TOOLS},
 };
 
-/// One for who has a certificate, one for who is about to get one.
+/// One for who has a certificate, one for who has a token, one for who is about to get a certificate.
 pub(super) struct Configs {
     pub calls: Arc<ServerConfig>,
+    pub bears: Arc<ServerConfig>,
     pub enrols: Arc<ServerConfig>,
 }
 
@@ -57,7 +58,11 @@ impl Configs {
         let calls = builder()
             .map_err(unfit)?
             .with_client_cert_verifier(known)
-            .with_cert_resolver(Arc::new(Shown { own: Arc::new(own), team }));
+            .with_cert_resolver(Arc::new(Shown { own: Arc::new(own), team: team.clone() }));
+        let bears = builder()
+            .map_err(unfit)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ShownByTeam(team)));
         let enrols = builder()
             .map_err(unfit)?
             .with_no_client_auth()
@@ -65,6 +70,7 @@ impl Configs {
             .map_err(unfit)?;
         Ok(Self {
             calls: Arc::new(fresh_each_time(calls, &[CALLS, TOOLS])),
+            bears: Arc::new(fresh_each_time(bears, &[BEARS])),
             enrols: Arc::new(fresh_each_time(enrols, &[ENROLS])),
         })
     }
@@ -95,6 +101,21 @@ impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let of_team = (hello.server_name() != Some(HUB_NAME)).then(|| self.team.shown()).flatten();
         Some(of_team.unwrap_or_else(|| Arc::clone(&self.own)))
+    }
+}
+
+/// Shows the hub's certificate of its team, and no other.
+struct ShownByTeam(Arc<Team>);
+
+impl fmt::Debug for ShownByTeam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownByTeam")
+    }
+}
+
+impl ResolvesServerCert for ShownByTeam {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.shown()
     }
 }
 

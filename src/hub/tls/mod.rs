@@ -1,10 +1,13 @@
-//! Listening for those who come from elsewhere: every connection shows a certificate of this hub before a byte of it is taken
-//! for a call, or enrols by an invite and does nothing else.
+//! Listening for those who come from elsewhere: every connection shows a certificate of this hub, or a token, before a byte of
+//! it is taken for a call, or enrols by an invite and does nothing else.
 pub mod authority;
+mod bearer;
 mod config;
 mod crowd;
 mod enrol;
 mod line;
+mod oidc;
+mod signed;
 mod team;
 
 use std::{
@@ -32,6 +35,7 @@ use tokio_rustls::{
 
 use self::{
     authority::Authority,
+    bearer::farewell,
     config::{Configs, refused},
     crowd::{Crowd, Full, Place, place},
     enrol::Tries,
@@ -55,7 +59,7 @@ use crate::{
         Bearer,
         access::{Refusal, RefusedWho, Register, Standing},
     },
-    wire::enrol::{CALLS, ENROLS, welcome_bytes},
+    wire::enrol::{BEARS, CALLS, ENROLS, say, welcome_bytes},
 };
 
 /// Pause when the system has no descriptor left for a connection.
@@ -245,13 +249,11 @@ async fn accept_all(
                 Err(_) => inside.refused(Refused::Slow, from, "no handshake in time"),
                 Ok(None) => {}
                 Ok(Some(Came::Enrols(stream))) => Arc::clone(&inside).enrol(stream, from).await,
+                Ok(Some(Came::Bears(stream))) => {
+                    inside.pass(Box::pin(inside.bear(stream, from)), from, &passed).await;
+                }
                 Ok(Some(Came::Calls(stream))) => {
-                    let peer = timeout(HANDSHAKE_WITHIN, inside.let_in(stream, from)).await;
-                    match peer {
-                        Err(_) => inside.refused(Refused::Slow, from, "nothing was said in time"),
-                        Ok(None) => {}
-                        Ok(Some(peer)) => drop(passed.send(Ok(peer)).await),
-                    }
+                    inside.pass(Box::pin(inside.let_in(stream, from)), from, &passed).await;
                 }
             }
             drop(stranger);
@@ -261,6 +263,7 @@ async fn accept_all(
 
 enum Came {
     Enrols(TlsStream<TcpStream>),
+    Bears(TlsStream<TcpStream>),
     Calls(TlsStream<TcpStream>),
 }
 
@@ -303,11 +306,16 @@ impl Inside {
         };
         let offered =
             |it: &[u8]| hello.client_hello().alpn().is_some_and(|mut all| all.any(|one| one == it));
-        let (enrols, configs) = (offered(ENROLS), self.configs());
-        let config = if enrols { &configs.enrols } else { &configs.calls };
+        let configs = self.configs();
+        let (config, came): (_, fn(_) -> Came) = if offered(ENROLS) {
+            (&configs.enrols, Came::Enrols)
+        } else if offered(BEARS) && self.team.takes_tokens() {
+            (&configs.bears, Came::Bears)
+        } else {
+            (&configs.calls, Came::Calls)
+        };
         match hello.into_stream(Arc::clone(config)).await {
-            Ok(stream) if enrols => Some(Came::Enrols(stream)),
-            Ok(stream) => Some(Came::Calls(stream)),
+            Ok(stream) => Some(came(stream)),
             Err(error) => {
                 refuse(&error);
                 None
@@ -327,8 +335,22 @@ impl Inside {
         }
     }
 
+    /// Hands over who is let in, which takes no longer than a handshake.
+    async fn pass(
+        &self,
+        coming: impl Future<Output = Option<Peer>>,
+        from: SocketAddr,
+        passed: &mpsc::Sender<io::Result<Peer>>,
+    ) {
+        match timeout(HANDSHAKE_WITHIN, coming).await {
+            Err(_) => self.refused(Refused::Slow, from, "nothing was said in time"),
+            Ok(None) => {}
+            Ok(Some(peer)) => drop(passed.send(Ok(peer)).await),
+        }
+    }
+
     /// Lets in who has shown a certificate, while it is good.
-    async fn let_in(&self, mut stream: TlsStream<TcpStream>, from: SocketAddr) -> Option<Peer> {
+    async fn let_in(&self, stream: TlsStream<TcpStream>, from: SocketAddr) -> Option<Peer> {
         let session = stream.get_ref().1;
         let shown = session.peer_certificates().unwrap_or_default().iter();
         let shown: Vec<_> = shown.map(|it| it.clone().into_owned()).collect();
@@ -345,39 +367,57 @@ impl Inside {
         };
         let address = from.ip().to_canonical().to_string();
         let bearer = Bearer { member, name, role, proof, certificate, address, called: None };
-        let room = self.members.enter(bearer.member.clone());
-        let crowded = room.as_ref().err().map(|it| match it {
-            Full::Each => {
-                Fault::busy(format!("{} has too many connections to this hub", bearer.name))
-                    .hint("end some of them, or take another member for this")
-            }
-            Full::All => Fault::busy("this hub has as many connections from elsewhere as it takes")
-                .hint("others have to end some; try again later"),
-        });
-        if protocol == CALLS {
-            let said = crate::wire::enrol::say(&mut stream, &welcome_bytes(crowded.as_ref())).await;
-            said.ok()?;
-        }
-        let Ok(room) = room else {
-            self.refused(Refused::Crowd, from, &format!("too many of {}", bearer.name));
-            return None;
-        };
         let ends: Ends = match proof {
             Proof::Certificate => {
                 let register = Arc::clone(&self.register);
                 let standing = move |it: &Bearer| Some(register.standing_of(&it.member));
                 Box::pin(until_over(bearer.clone(), self.register.changes(), standing))
             }
-            Proof::TeamCertificate => {
+            // Whom a token lets in does not come here.
+            Proof::TeamCertificate | Proof::Token => {
                 let team = Arc::clone(&self.team);
                 let standing = move |_: &Bearer| team.standing(&shown, UnixTime::now()).ok();
                 Box::pin(until_over(bearer.clone(), self.team.changes(), standing))
             }
         };
+        self.enter(stream, from, bearer, ends, protocol == CALLS).await
+    }
+
+    /// Lets in somebody who may come, if there is room; to who waits for a word that is said.
+    async fn enter(
+        &self,
+        mut stream: TlsStream<TcpStream>,
+        from: SocketAddr,
+        bearer: Bearer,
+        ends: Ends,
+        waits: bool,
+    ) -> Option<Peer> {
+        let room = match self.members.enter(bearer.member.clone()) {
+            Ok(room) => room,
+            Err(full) => {
+                self.refused(Refused::Crowd, from, &format!("too many of {}", bearer.name));
+                if waits {
+                    farewell(&mut stream, &crowded(full, &bearer.name)).await;
+                }
+                return None;
+            }
+        };
+        if waits {
+            say(&mut stream, &welcome_bytes(None)).await.ok()?;
+        }
         line::peer(stream, bearer, ends, room).await.or_else(|| {
             self.refused(Refused::Protocol, from, "no HTTP/2 in it");
             None
         })
+    }
+}
+
+fn crowded(full: Full, name: &str) -> Fault {
+    match full {
+        Full::Each => Fault::busy(format!("{name} has too many connections to this hub"))
+            .hint("end some of them, or take another member for this"),
+        Full::All => Fault::busy("this hub has as many connections from elsewhere as it takes")
+            .hint("others have to end some; try again later"),
     }
 }
 

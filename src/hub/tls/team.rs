@@ -1,5 +1,5 @@
-//! Who comes by a certificate of a team's own authority: files and a table in the operator's configuration, looked at again
-//! whenever they change. What can't be read lets nobody in.
+//! Who comes by a certificate of a team's own authority or by a token: files and tables in the operator's configuration,
+//! looked at again whenever they change. What can't be read lets nobody in.
 
 use std::{
     fmt,
@@ -17,8 +17,10 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
+use super::oidc::{Held, Issuers, NotTaken};
 use crate::{
     base::{
+        clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{LINE_BYTES_MAX, TEAM_LOOKED_AT_EVERY},
         text::shown,
@@ -27,10 +29,13 @@ use crate::{
         load,
         schema::HubConfig,
         source,
-        team::{TeamFiles, Who},
+        team::{ShownFiles, Who},
     },
     runtime::access::Standing,
-    wire::{certificate::Said, keys::Keys},
+    wire::{
+        certificate::Said,
+        keys::{Keys, certificates},
+    },
 };
 
 /// What holds now; without an authority nobody comes so.
@@ -39,6 +44,7 @@ struct Now {
     chain: Option<Arc<dyn ClientCertVerifier>>,
     shown: Option<Arc<CertifiedKey>>,
     who: Vec<Who>,
+    issuers: Issuers,
 }
 
 /// What tells whether a file is another by now; `None` = it is not there.
@@ -50,8 +56,11 @@ pub(super) struct Team {
     /// The files that were read, as they were.
     looked: Mutex<Vec<(PathBuf, Stamp)>>,
     /// What was wrong at the first look.
-    wrong: Mutex<Option<Fault>>,
+    wrong: Mutex<Option<Wrong>>,
 }
+
+/// Who is kept out by what, as a sentence.
+type Wrong = String;
 
 /// What follows when something can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,27 +107,29 @@ impl Team {
     }
 
     /// Reads all of it. What is wrong lets nobody in, if it counts.
-    fn read(&self, failure: Failure) -> Outcome<()> {
+    fn read(&self, failure: Failure) -> Result<(), Wrong> {
         // Before it is read: what changes meanwhile is looked at once more.
         let mut looked = vec![(self.config.clone(), stamp(&self.config))];
-        let read = self.configured().and_then(|hub| {
-            let files = hub.team();
-            for it in files.iter().flat_map(|it| [&it.authority, &it.certificate, &it.key]) {
-                looked.push((it.clone(), stamp(it)));
+        let (mut now, wrong) = match self.configured() {
+            Ok(hub) => {
+                let files = [&hub.client_ca, &hub.certificate, &hub.key].into_iter().flatten();
+                for it in files.chain(hub.oidc.iter().map(|it| &it.keys)) {
+                    looked.push((it.clone(), stamp(it)));
+                }
+                Now::read(hub)
             }
-            files.map_or(Ok(Now::default()), |files| Now::read(&files, hub.who))
-        });
-        let (now, done) = match (read, failure) {
-            (Ok(now), _) => (now, Ok(())),
-            // What the hub shows stays: else whoever comes would take it for another.
-            (Err(fault), Failure::Counts) => {
-                (Now { shown: self.shown(), ..Now::default() }, Err(fault))
-            }
-            (Err(fault), Failure::IsLookedAtAgain) => return Err(fault),
+            Err(fault) => (Now::default(), Some(kept_out("nobody of the team", &fault))),
         };
+        if let (Some(wrong), Failure::IsLookedAtAgain) = (&wrong, failure) {
+            return Err(wrong.clone());
+        }
+        // What the hub shows stays: else whoever comes would take it for another.
+        if wrong.is_some() && now.shown.is_none() {
+            now.shown = self.shown();
+        }
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = looked;
         self.now.send_replace(Arc::new(now));
-        done
+        wrong.map_or(Ok(()), Err)
     }
 
     fn configured(&self) -> Outcome<HubConfig> {
@@ -138,8 +149,8 @@ impl Team {
         // Whoever renews a certificate puts its key beside it a moment later.
         let mut failure = Failure::IsLookedAtAgain;
         loop {
-            if let Some(fault) = wrong.take() {
-                tell(&format!("nobody of the team is let in until this is mended: {fault}"));
+            if let Some(wrong) = wrong.take() {
+                tell(&wrong);
             }
             tokio::time::sleep(TEAM_LOOKED_AT_EVERY).await;
             let team = Arc::clone(&self);
@@ -150,8 +161,8 @@ impl Team {
             });
             failure = match (read.await, failure) {
                 (Ok(Err(_)), Failure::IsLookedAtAgain) => Failure::Counts,
-                (Ok(Err(fault)), Failure::Counts) => {
-                    wrong = Some(fault);
+                (Ok(Err(told)), Failure::Counts) => {
+                    wrong = Some(told);
                     Failure::IsLookedAtAgain
                 }
                 (Ok(Ok(())) | Err(_), _) => Failure::IsLookedAtAgain,
@@ -191,26 +202,72 @@ impl Team {
         })
     }
 
+    /// Whether anybody may come by a token.
+    pub(super) fn takes_tokens(&self) -> bool {
+        let now = self.now.borrow();
+        !now.issuers.is_empty() && now.shown.is_some()
+    }
+
+    /// What a token is worth, and what has to be kept of it to say so again.
+    pub(super) fn token(&self, text: &str, at: Timestamp) -> Result<(Standing, Held), NotTaken> {
+        let now = Arc::clone(&self.now.borrow());
+        let held = now.issuers.take(text, at)?;
+        Ok((now.issuers.standing(&held)?, held))
+    }
+
+    /// What one that was found good is worth by now.
+    pub(super) fn standing_of(&self, held: &Held) -> Result<Standing, NotTaken> {
+        let now = Arc::clone(&self.now.borrow());
+        now.issuers.standing(held)
+    }
+
     /// Changes whenever a standing may have changed.
     pub(super) fn changes(&self) -> watch::Receiver<impl Sized + use<>> {
         self.now.subscribe()
     }
 }
 
+fn kept_out(whom: &str, fault: &Fault) -> Wrong {
+    format!("{whom} is let in until this is mended: {fault}")
+}
+
+/// By what a certificate of the team's is checked.
+fn chain(authority: &Path) -> Outcome<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    for it in certificates(authority)? {
+        roots.add(it).map_err(|error| unfit(authority, error))?;
+    }
+    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+    let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let chain = chain.build().map_err(|error| unfit(authority, error))?;
+    Ok(chain)
+}
+
+fn certified(ShownFiles { certificate, key }: &ShownFiles) -> Outcome<Arc<CertifiedKey>> {
+    let keys = Keys::read(certificate, key)?;
+    let shown = CertifiedKey::from_der(keys.chain, keys.key, &ring::default_provider())
+        .map_err(|error| unfit(certificate, error))?;
+    Ok(Arc::new(shown))
+}
+
 impl Now {
-    fn read(files: &TeamFiles, who: Vec<Who>) -> Outcome<Self> {
-        let TeamFiles { authority, certificate, key } = files;
-        let keys = Keys::read(authority, certificate, key)?;
-        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        for it in keys.authorities {
-            roots.add(it).map_err(|error| unfit(authority, error))?;
-        }
-        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let chain = chain.build().map_err(|error| unfit(authority, error))?;
-        let shown = CertifiedKey::from_der(keys.chain, keys.key, &provider)
-            .map_err(|error| unfit(certificate, error))?;
-        Ok(Self { chain: Some(chain), shown: Some(Arc::new(shown)), who })
+    /// All that can be read, and what can't: a certificate of the team is not waited for by those with tokens, nor the other
+    /// way round.
+    fn read(hub: HubConfig) -> (Self, Option<Wrong>) {
+        let shown = hub.shown().map(|files| certified(&files)).transpose();
+        let chain = hub.team().map(|files| chain(&files.authority)).transpose();
+        let (shown, chain, of_team) = match (shown, chain) {
+            (Ok(shown), Ok(chain)) => (shown, chain, None),
+            (shown, chain) => {
+                let fault = shown.as_ref().err().or(chain.as_ref().err()).cloned();
+                (shown.ok().flatten(), None, fault)
+            }
+        };
+        let (issuers, of_keys) = Issuers::read(hub.oidc);
+        let of_team = of_team.map(|it| kept_out("nobody of the team", &it));
+        let of_keys = of_keys.map(|it| kept_out("nobody with a token of one issuer", &it));
+        let who = if chain.is_some() { hub.who } else { Vec::new() };
+        (Self { chain, shown, who, issuers }, of_team.or(of_keys))
     }
 }
 
@@ -273,8 +330,8 @@ mod tests {
         // It stays so.
         fs::remove_file(files.path("key")).unwrap();
         team.read(Failure::IsLookedAtAgain).unwrap_err();
-        let fault = team.read(Failure::Counts).unwrap_err();
-        assert!(fault.message().contains("key"), "{fault}");
+        let wrong = team.read(Failure::Counts).unwrap_err();
+        assert!(wrong.starts_with("nobody of the team") && wrong.contains("key"), "{wrong}");
         let now = Arc::clone(&team.now.borrow());
         assert!(now.chain.is_none() && now.shown.is_some() && !team.changed());
         // Without a team there is nothing to look at but the configuration.
