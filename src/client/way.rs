@@ -62,6 +62,7 @@ pub enum Shows {
 }
 
 /// A token as it was read, and who we are by it.
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody shows one"))]
 #[derive(Debug)]
 pub struct Carried {
     pub(super) token: Secret,

@@ -286,10 +286,10 @@ fn a_connection_ends_with_its_token_and_comes_back_by_the_next() {
     let oidc = OidcHub::new(&[&signer], ROWS);
     let tasks = tasks();
     let short = |seconds: i64| signer.token(json!({"sub": "carol", "exp": now() - OVER + seconds}));
-    ends(&oidc, &tasks, &short(10), || {});
+    ends(&oidc, &tasks, &short(16), || {});
     oidc.hub.home.ok(&["run", "-d", "--name", "box", "--", "/bin/cat"]);
     let strange = oidc.refused("identity");
-    let carol = oidc.client(&short(20));
+    let carol = oidc.client(&short(24));
     let mut pty = Pty::start(&carol, &["--context", "team"], (100, 30));
     pty.wait_for("▸ box");
     pty.wait_for("NO HUB");
