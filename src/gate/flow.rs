@@ -1,6 +1,10 @@
 //! One connection of a program's: what it is for, whether it may, and then there and back.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use rustix::net::sockopt;
 use tokio::{
@@ -181,7 +185,7 @@ pub async fn let_go(gate: &Arc<Inner>, mut client: Client, place: Place) {
                 // Whose word it is that denies it is told, where it is both.
                 biased;
                 by = gate.once(|rules| rules.denied(&place, address)) => entry.cut(&by),
-                why = over(gate, &place, &basis) => entry.cut(&why),
+                why = over(gate, &place, address, &basis) => entry.cut(&why),
                 () = carry(gate, &mut entry, client, server, &place, granted) => {}
             }
         }
@@ -275,11 +279,15 @@ impl Let {
 }
 
 /// Resolves, with the reason, when what let it out does no more.
-async fn over(gate: &Inner, place: &Place, basis: &Basis) -> Word {
+async fn over(gate: &Inner, place: &Place, address: Option<IpAddr>, basis: &Basis) -> Word {
     match basis {
         Basis::Rules { whole } => {
-            gate.once(|rules| (!rules.let_out(place, *whole)).then_some(())).await;
-            Word::own("no rule lets it out any more")
+            let denied = |rules: &rules::Snapshot| rules.denied(place, address);
+            let none = || Word::own("no rule lets it out any more");
+            gate.once(|rules| {
+                (!rules.let_out(place, *whole)).then(|| denied(rules).unwrap_or_else(none))
+            })
+            .await
         }
         Basis::Answer(it) => {
             gate.taken_back(it).await;
