@@ -1,6 +1,12 @@
 //! The console: over the hubs of all contexts, or over one that was named.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 
@@ -11,7 +17,10 @@ use super::{
 };
 use crate::{
     base::fault::{Fault, Outcome},
-    client::many::{Contact, Many, Opener},
+    client::{
+        Tokens,
+        many::{Contact, Many, Opener},
+    },
     config::{
         contexts::{Context, Contexts},
         environment::Variable,
@@ -59,7 +68,13 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
         move |context: Context| Contact {
             name: context.name.to_string(),
             address: context.address.to_string(),
-            opener: Arc::new(Reach { paths: paths.clone(), context, identity: identity.clone() }),
+            opener: Arc::new(Reach {
+                paths: paths.clone(),
+                context,
+                identity: identity.clone(),
+                tokens: Tokens::default(),
+                again: AtomicBool::new(false),
+            }),
         }
     };
     let (own, others) = match all.as_slice() {
@@ -105,12 +120,17 @@ struct Reach {
     paths: Paths,
     context: Context,
     identity: Identity,
+    tokens: Tokens,
+    /// It was not reached before.
+    again: AtomicBool,
 }
 
 #[async_trait]
 impl Opener for Reach {
     async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         let target = Target { paths: self.paths.clone(), context: self.context.clone() };
-        Ok(link::for_console_of(&target, self.identity.clone()).await?.runtime)
+        let again = self.again.swap(true, Ordering::Relaxed);
+        let identity = self.identity.clone();
+        Ok(link::for_console_of(&target, identity, self.tokens.clone(), again).await?.runtime)
     }
 }

@@ -205,11 +205,15 @@ fn token(args: &ContextAddArgs) -> Outcome<Option<TokenFiles>> {
 
 /// The words of a command, its program first.
 fn command(line: &str) -> Outcome<Vec<String>> {
-    let words = split(line).map_err(Fault::invalid)?;
+    let mut words = split(line).map_err(Fault::invalid)?;
     if words.first().is_none_or(String::is_empty) || words.len() > CALL_WORDS_MAX {
         return Err(Fault::invalid(format!(
             "a command is a program and what it is told, {CALL_WORDS_MAX} words at most"
         )));
+    }
+    // Never what lies by that name wherever somebody happens to be.
+    if let Some(program) = words.first_mut().filter(|it| it.contains('/')) {
+        *program = whole(Path::new(program))?.to_string_lossy().into_owned();
     }
     Ok(words)
 }

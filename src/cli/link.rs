@@ -79,9 +79,18 @@ pub async fn hub_for_console(target: &Target) -> Outcome<Link> {
 }
 
 /// The same, of one hub of several, to all of which we would be the same.
-pub async fn for_console_of(target: &Target, identity: Identity) -> Outcome<Link> {
-    started_as(target, identity, None, false).await
+pub async fn for_console_of(
+    target: &Target,
+    identity: Identity,
+    tokens: client::Tokens,
+    again: bool,
+) -> Outcome<Link> {
+    let options = client::Options { tokens, ..options(target, identity, None) };
+    started_as(target, options, client::Opening { careful: again, ..BY_ITSELF }).await
 }
+
+/// A hub is started, and nobody asked.
+const BY_ITSELF: client::Opening = client::Opening { starts: true, careful: false, asks: false };
 
 /// Whether somebody can be asked on the way.
 fn asks() -> bool {
@@ -89,22 +98,21 @@ fn asks() -> bool {
 }
 
 async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
-    started_as(target, identity(), patience, asks).await
+    let options = options(target, identity(), patience);
+    started_as(target, options, client::Opening { asks, ..BY_ITSELF }).await
 }
 
 async fn started_as(
     target: &Target,
-    identity: Identity,
-    patience: Option<Duration>,
-    asks: bool,
+    options: client::Options,
+    opening: client::Opening,
 ) -> Outcome<Link> {
-    let options = options(target, identity, patience);
     let runtime = match &target.context.address {
         _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
         Address::OpenShell { .. } => {
             client::connect_or_start_gateway(&target.paths, target.name(), options).await?
         }
-        _ => reach(target, options, client::Opening { starts: true, careful: false, asks }).await?,
+        _ => reach(target, options, opening).await?,
     };
     Ok(Link::over(runtime))
 }

@@ -50,15 +50,15 @@ impl<S: Bytes> Entering<S> {
                 }
             };
             if missing == 0 {
-                let word = heard.split_off(4);
+                let said = welcome_read(heard.get(4..).unwrap_or_default());
+                if said.is_err() {
+                    // It stays unheard: nothing behind it is read.
+                    self.tell(said);
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+                }
                 self.heard = None;
-                let said = welcome_read(&word);
-                let refused = said.is_err();
                 self.tell(said);
-                return Poll::Ready(match refused {
-                    true => Err(io::ErrorKind::ConnectionRefused.into()),
-                    false => Ok(()),
-                });
+                return Poll::Ready(Ok(()));
             }
             let mut piece = [0; 256];
             let mut into = ReadBuf::new(piece.get_mut(..missing.min(256)).unwrap_or_default());
@@ -69,6 +69,15 @@ impl<S: Bytes> Entering<S> {
             heard.extend_from_slice(into.filled());
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A hub that does not let this in may be gone before all is written. Until its word was heard, a write that fails is none
+    /// of anybody's business: the next read says why.
+    fn unless_unheard<T>(&self, wrote: Poll<io::Result<T>>, as_if: T) -> Poll<io::Result<T>> {
+        match wrote {
+            Poll::Ready(Err(_)) if self.heard.is_some() => Poll::Ready(Ok(as_if)),
+            wrote => wrote,
+        }
     }
 
     fn tell(&mut self, said: Outcome<()>) {
@@ -98,7 +107,8 @@ impl<S: Bytes> AsyncWrite for Entering<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.unless_unheard(wrote, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -106,7 +116,8 @@ impl<S: Bytes> AsyncWrite for Entering<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.unless_unheard(wrote, slices.iter().map(|it| it.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -114,7 +125,8 @@ impl<S: Bytes> AsyncWrite for Entering<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.unless_unheard(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,8 +170,22 @@ mod tests {
         let (mut it, entered) = Entering::new(ours, why());
         say(&mut theirs, &welcome_bytes(Some(&Fault::busy("too many")))).await.unwrap();
         theirs.write_all(b"answer").await.unwrap();
-        assert!(it.read_u8().await.is_err());
+        for _ in 0..2 {
+            assert!(it.read_u8().await.is_err());
+        }
         assert_eq!(entered.await.unwrap().unwrap_err().kind(), Kind::Busy);
+    }
+
+    #[tokio::test]
+    async fn why_is_heard_though_the_hub_was_gone_before_all_was_written() {
+        let (ours, mut theirs) = duplex(256);
+        let (mut it, entered) = Entering::new(ours, why());
+        say(&mut theirs, &welcome_bytes(Some(&Fault::denied("revoked")))).await.unwrap();
+        drop(theirs);
+        it.write_all(&[0; 1024]).await.unwrap();
+        it.flush().await.unwrap();
+        assert!(it.read_u8().await.is_err());
+        assert_eq!(entered.await.unwrap().unwrap_err().message(), "revoked");
     }
 
     #[tokio::test]

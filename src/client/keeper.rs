@@ -72,9 +72,9 @@ async fn attend(
             }
             measured = pulse(link, watched, wires, &trips) => match measured {
                 Ok(trip) => {
-                    if trips.took(trip) {
-                        link.send_replace(Link::Up(trips.told()));
-                    }
+                    trips.took(trip);
+                    let now = Link::Up(trips.told());
+                    link.send_if_modified(|it| std::mem::replace(it, now.clone()) != now);
                     continue;
                 }
                 Err(fault) => return Parting { reason: fault.message().to_owned(), wanted: false },

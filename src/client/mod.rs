@@ -41,7 +41,7 @@ pub use self::{
     enrol::{enrol, of_team, of_token},
     ssh::proxy_greeting,
     start::{connect_or_start, connect_or_start_gateway, stream},
-    way::{Opening, Way},
+    way::{Opening, Tokens, Way},
 };
 use crate::{
     base::{
@@ -60,12 +60,14 @@ pub struct Options {
     pub patience: Option<Duration>,
     /// Lists and output are asked for compressed; a hub that can't sends them as they are.
     pub compress: bool,
+    /// Of a hub that takes tokens.
+    pub tokens: Tokens,
 }
 
 impl Options {
     /// With nothing asked for beyond these.
     pub fn new(identity: Identity, patience: Option<Duration>) -> Self {
-        Self { identity, patience, compress: false }
+        Self { identity, patience, compress: false, tokens: Tokens::default() }
     }
 }
 
@@ -84,6 +86,7 @@ struct Shared {
     identity: Mutex<Identity>,
     patience: Option<Duration>,
     compress: bool,
+    tokens: Tokens,
     /// A hub that died is started again, by the starter or by the way.
     starts: bool,
     /// `None` where the way does it, or nobody.
@@ -120,6 +123,7 @@ impl Client {
             way,
             patience: options.patience,
             compress: options.compress,
+            tokens: options.tokens,
             starter,
             link: watch::Sender::new(Link::Connecting),
             watched: Arc::new(Notify::new()),
@@ -179,16 +183,21 @@ impl Shared {
 
     /// Opens the connections and learns who is there, within a deadline.
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
-        let way = self.way.ready().await?;
+        let way = self.way.ready(&self.tokens).await?;
         let dialled = async {
             let identity = self.introduced(&way);
             let dialled = dial::dial(&way, opening, &identity, self.compress).await?;
             self.renew(&dialled.wires).await;
             Ok(dialled)
         };
-        tokio::time::timeout(self.way.within(opening), dialled).await.unwrap_or_else(|_| {
+        let dialled = tokio::time::timeout(self.way.within(opening), dialled).await;
+        let dialled = dialled.unwrap_or_else(|_| {
             Err(Fault::late(format!("the hub does not answer: {}", self.way.shown())))
-        })
+        });
+        if dialled.as_ref().is_err_and(Fault::is_standing) {
+            self.tokens.forget();
+        }
+        dialled
     }
 
     /// What lets us in may be renewed; that it can't be is told when it is needed.

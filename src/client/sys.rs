@@ -24,6 +24,18 @@ pub(super) fn keep_descriptors_from_children() {
     }
 }
 
+/// Has a program end when this process does, however that ends; what it has started itself is not meant.
+pub(super) fn ends_with_us(command: &mut tokio::process::Command) {
+    // SAFETY: between fork and exec the closure makes one system call with a number, which allocates nothing and is safe to
+    // be made there.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
+    }
+}
+
 /// Has a program run in a session of its own: nothing of it or of what it starts can write on this terminal or ask
 /// there, and no signal of a key reaches it.
 pub(super) fn without_terminal(command: &mut tokio::process::Command) {

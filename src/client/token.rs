@@ -2,21 +2,30 @@
 //! no word of this.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{io::AsyncReadExt, process::Command};
+use rustix::{
+    fs::OFlags,
+    process::{Pid, Signal, kill_process_group},
+};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+};
+use zeroize::Zeroizing;
 
-use super::way::Carried;
+use super::{sys, way::Carried};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{LINE_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_COMMAND_WITHIN},
+        limits::{LINE_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_DRAINED_WITHIN, TOKEN_WITHIN},
         secret::Secret,
         text::shown,
     },
@@ -32,19 +41,24 @@ pub(super) async fn carried(from: &TokenFrom) -> Outcome<Arc<Carried>> {
     let (text, whence) = match from {
         TokenFrom::File(path) => {
             let at = path.clone();
-            // The disk may be slow.
-            let read = tokio::task::spawn_blocking(move || file(&at)).await;
+            // The disk may be slow, or gone.
+            let read = tokio::task::spawn_blocking(move || file(&at));
+            let read = tokio::time::timeout(TOKEN_WITHIN, read).await.map_err(|_| {
+                let seconds = TOKEN_WITHIN.as_secs();
+                Fault::late(format!("no token within {seconds} s: {}", path.display())).standing()
+            })?;
             let read = read.map_err(|error| Fault::bug(format!("reading a token: {error}")))?;
             (read?, path.display().to_string())
         }
-        TokenFrom::Command(words) => (printed(words).await?, named(words)),
+        TokenFrom::Command(words) => (printed(words, TOKEN_WITHIN).await?, named(words)),
     };
     let token = Secret::new(text.expose().trim().to_owned());
-    let member = Token::read(token.expose()).and_then(|it| it.claims.member());
-    let member = member.ok_or_else(|| {
+    let read = Token::read(token.expose());
+    let until = read.as_ref().and_then(|it| it.claims.time("exp").ok()?);
+    let member = read.and_then(|it| it.claims.member()).ok_or_else(|| {
         Fault::invalid(format!("no token of OpenID Connect (a JWT with `iss` and `sub`): {whence}"))
     })?;
-    Ok(Arc::new(Carried { token, member }))
+    Ok(Arc::new(Carried { token, member, until }))
 }
 
 /// The program of a command, for people.
@@ -71,13 +85,14 @@ fn file(path: &Path) -> Outcome<Secret> {
             .hint("whatever signs you in writes it there"),
         _ => Fault::io(format_args!("reading {}", path.display()), error),
     };
-    // Whatever waits for somebody to write is no file.
-    let seen = std::fs::metadata(path).map_err(|error| doing(&error))?;
-    if !seen.is_file() {
+    // Whatever waits for somebody to write is no file, and is not waited for.
+    let mut how = OpenOptions::new();
+    how.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = how.open(path).map_err(|error| doing(&error))?;
+    if !file.metadata().map_err(|error| doing(&error))?.is_file() {
         return Err(Fault::invalid(format!("not a file: {}", path.display())));
     }
     let mut bytes = Vec::with_capacity(READ_MAX + 64);
-    let file = File::open(path).map_err(|error| doing(&error))?;
     let read = file.take(READ_MAX as u64).read_to_end(&mut bytes);
     read.map_err(|error| doing(&error))?;
     secret(bytes, &path.display().to_string())
@@ -94,40 +109,63 @@ impl Drop for Group {
     }
 }
 
-/// Runs a command and takes what it prints. What it says beside is for nobody: a console draws where that would go.
-async fn printed(words: &[String]) -> Outcome<Secret> {
+/// Runs a command and takes what it prints. What it says beside is for nobody: a console draws where that would go, and there
+/// is no terminal to ask on.
+async fn printed(words: &[String], within: Duration) -> Outcome<Secret> {
     let (program, arguments) = words.split_first().ok_or_else(|| Fault::bug("no command"))?;
     let name = named(words);
     let by_hand = "run it by hand to see what it says; sandwatch context ls --json has all of it";
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Fault::io(format_args!("starting {name}"), &error).hint(by_hand))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    sys::without_terminal(&mut command);
+    sys::ends_with_us(&mut command);
+    let started = command.kill_on_drop(true).spawn();
+    let mut child = started.map_err(|error| {
+        Fault::io(format_args!("starting {name}"), &error).hint(by_hand).standing()
+    })?;
     let mut group = Group(child.id().and_then(|it| Pid::from_raw(it.try_into().ok()?)));
-    let done = async {
-        let mut bytes = Vec::with_capacity(READ_MAX + 64);
-        if let Some(output) = child.stdout.take() {
-            output.take(READ_MAX as u64).read_to_end(&mut bytes).await?;
-        }
-        let text = secret(bytes, &name);
-        let status = child.wait().await?;
-        group.0 = None;
-        io::Result::Ok((text, status))
-    };
-    match tokio::time::timeout(TOKEN_COMMAND_WITHIN, done).await {
-        Err(_) => {
-            let seconds = TOKEN_COMMAND_WITHIN.as_secs();
-            Err(Fault::late(format!("no token within {seconds} s: {name}")).hint(by_hand))
-        }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_MAX + 64));
+    let done = tokio::time::timeout(within, heard(&mut child, &mut bytes)).await;
+    match done {
+        // Whoever waits for a person there asks them anew each time.
+        Err(_) => Err(Fault::late(format!("no token within {} s: {name}", within.as_secs()))
+            .hint(by_hand)
+            .standing()),
         Ok(Err(error)) => Err(Fault::io(format_args!("running {name}"), &error)),
-        Ok(Ok((text, status))) if status.success() => text,
-        Ok(Ok((_, status))) => {
+        Ok(Ok(status)) if status.success() => {
+            group.0 = None;
+            secret(std::mem::take(&mut bytes), &name)
+        }
+        Ok(Ok(status)) => {
             Err(Fault::denied(format!("no token: {name} ended with {status}")).hint(by_hand))
+        }
+    }
+}
+
+/// What a program says, and how it ends. Something that it leaves behind may have its end of the pipe for longer.
+async fn heard(child: &mut Child, bytes: &mut Vec<u8>) -> io::Result<ExitStatus> {
+    let Some(output) = child.stdout.take() else { return child.wait().await };
+    let mut reading = Box::pin(async move {
+        let mut output = output.take(READ_MAX as u64);
+        while output.read_buf(bytes).await? > 0 {}
+        io::Result::Ok(())
+    });
+    let status = tokio::select! {
+        read = &mut reading => read.map(|()| None)?,
+        status = child.wait() => Some(status?),
+    };
+    match status {
+        Some(status) => {
+            // What it said itself is there by now.
+            if let Ok(read) = tokio::time::timeout(TOKEN_DRAINED_WITHIN, reading).await {
+                read?;
+            }
+            Ok(status)
+        }
+        None => {
+            // It is ended by what nobody reads any more.
+            drop(reading);
+            child.wait().await
         }
     }
 }
@@ -173,6 +211,52 @@ mod tests {
         let told = carried(&command("while echo hunter2hunter2hunter2; do :; done")).await;
         assert!(told.unwrap_err().to_string().contains("no token"));
         let none = TokenFrom::Command(vec!["/nonexistent/program".to_owned()]);
-        assert!(carried(&none).await.unwrap_err().to_string().contains("starting"));
+        let told = carried(&none).await.unwrap_err();
+        assert!(told.to_string().contains("starting") && told.is_standing());
+    }
+
+    #[tokio::test]
+    async fn a_command_that_waits_is_ended_with_all_it_started_and_not_begun_again_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let script = format!("sleep 1000 & echo $! $$ > {}/pids; wait", temp.path().display());
+        let words: Vec<String> = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+        let told = printed(&words, Duration::from_secs(2)).await.unwrap_err();
+        assert!(told.to_string().contains("no token within 2 s") && told.is_standing(), "{told}");
+        let pids = std::fs::read_to_string(temp.path().join("pids")).unwrap();
+        for pid in pids.split_whitespace() {
+            let ended = || {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                stat.is_empty() || stat.contains(") Z ")
+            };
+            while !ended() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_command_leaves_behind_holds_nothing_up_and_has_no_terminal() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = temp.path().display();
+        let script = format!(
+            "sleep 1000 & echo $! > {at}/pid; : > /dev/tty || echo none > {at}/tty; echo {TOKEN}"
+        );
+        let it = carried(&command(&script)).await.unwrap();
+        assert_eq!(it.token.expose(), TOKEN);
+        assert_eq!(std::fs::read_to_string(temp.path().join("tty")).unwrap(), "none\n");
+        let pid = std::fs::read_to_string(temp.path().join("pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        // It runs on, as it was meant to.
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_writer_is_no_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let told = carried(&TokenFrom::File(path)).await.unwrap_err();
+        assert!(told.message().contains("not a file"), "{told}");
     }
 }

@@ -39,23 +39,21 @@ impl Measured {
         self.late_from().max(TRIP_SILENT_FROM)
     }
 
-    /// Takes one; whether there is something to be told.
-    pub(super) fn took(&mut self, trip: Duration) -> bool {
+    /// Takes one.
+    pub(super) fn took(&mut self, trip: Duration) {
         let late = trip >= self.late_from();
         let late_again = late && self.newest.back().is_some_and(|it| it.1);
         if self.newest.len() >= TRIPS_KEPT {
             self.newest.pop_front();
         }
         self.newest.push_back((trip, late));
-        let before = self.told;
         // What was late once says nothing of how far it is.
-        if (!late || late_again) && trip.abs_diff(before.rtt) > RTT_STEP.max(before.rtt / 2) {
+        if (!late || late_again) && trip.abs_diff(self.told.rtt) > RTT_STEP.max(self.told.rtt / 2) {
             self.told.rtt = trip;
         }
         let many = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         self.told.late = many(self.newest.iter().filter(|it| it.1).count());
         self.told.of = if self.told.late > 0 { many(self.newest.len()) } else { 0 };
-        self.told != before || late
     }
 }
 
@@ -69,18 +67,18 @@ mod tests {
     #[test]
     fn what_was_late_is_counted_and_does_not_move_the_way() {
         let mut it = Measured::new(WAY);
-        assert!(!it.took(WAY + Duration::from_millis(9)));
-        assert!(it.took(LATE));
+        it.took(WAY + Duration::from_millis(9));
+        assert_eq!(it.told(), Trips::first(WAY));
+        it.took(LATE);
         let told = Trips { rtt: WAY, late: 1, of: 3, silent_since: None };
         assert_eq!(it.told(), told);
-        // How many they are is news as long as one of them was late.
-        assert!(it.took(WAY));
+        // How many they are is told as long as one of them was late.
+        it.took(WAY);
         assert_eq!(it.told(), Trips { of: 4, ..told });
         for _ in 0..TRIPS_KEPT {
             it.took(WAY);
         }
         assert_eq!(it.told(), Trips::first(WAY));
-        assert!(!it.took(WAY));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,15 +20,16 @@ use super::{
 };
 use crate::{
     base::{
+        clock::{Timestamp, wall},
         fault::{Fault, Kind, Outcome},
         id::{ClientId, MemberId},
-        limits::{ANSWER_WITHIN, REACH_ASKING_WITHIN, REACH_WITHIN},
+        limits::{ANSWER_WITHIN, REACH_ASKING_WITHIN, REACH_WITHIN, TOKEN_LEEWAY},
         secret::Secret,
     },
     config::{
         address::{Address, Host},
         contexts::{Context, ContextName},
-        oidc::TokenFiles,
+        oidc::{TokenFiles, TokenFrom},
         paths::{Paths, SocketPath},
         team::TeamFiles,
     },
@@ -67,6 +68,29 @@ pub enum Shows {
 pub struct Carried {
     pub(super) token: Secret,
     pub(super) member: MemberId,
+    /// As it says itself; `None` = it does not.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// What a command printed, for all that try to reach one hub: kept until it ends or is refused, so that nobody who prints
+/// tokens is asked for one with each try.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Arc<Mutex<Option<Arc<Carried>>>>);
+
+impl Tokens {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Carried>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn good(&self) -> Option<Arc<Carried>> {
+        let least = Timestamp(wall().0.saturating_add(TOKEN_LEEWAY.as_millis() as i64));
+        self.lock().clone().filter(|it| it.until.is_some_and(|it| it > least))
+    }
+
+    /// What was shown is good for nothing.
+    pub(super) fn forget(&self) {
+        *self.lock() = None;
+    }
 }
 
 /// Whose hub is behind a socket of this machine.
@@ -157,11 +181,19 @@ impl Way {
 
     /// The same with what is shown on it as that is now, where that is read for each time a hub is dialled. It has a bound of
     /// its own.
-    pub(super) async fn ready(&self) -> Outcome<Self> {
+    pub(super) async fn ready(&self, tokens: &Tokens) -> Outcome<Self> {
         let Self::Https { host, port, shows: Shows::Token(files, _) } = self else {
             return Ok(self.clone());
         };
-        let shows = Shows::Token(files.clone(), Some(https::carried(&files.from).await?));
+        let carried = match tokens.good() {
+            Some(kept) => kept,
+            None => https::carried(&files.from).await?,
+        };
+        // A file is read each time, for it costs nothing.
+        if matches!(files.from, TokenFrom::Command(_)) {
+            *tokens.lock() = Some(Arc::clone(&carried));
+        }
+        let shows = Shows::Token(files.clone(), Some(carried));
         Ok(Self::Https { host: host.clone(), port: *port, shows })
     }
 

@@ -405,6 +405,10 @@ fn words(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
         source.flaw(item.span.clone(), "a command begins with a program");
         return None;
     }
+    if words.first().is_some_and(|it| it.contains('/') && !it.starts_with('/')) {
+        source.flaw(item.span.clone(), "a program is named by its whole path here, or by its name");
+        return None;
+    }
     Some(words)
 }
 
@@ -505,6 +509,8 @@ mod tests {
         assert!(flaws(&format!("{lab}{token}")).contains("an address of https"));
         let none = format!("{https}ca = \"/a\"\ntoken_command = []\n");
         assert!(flaws(&none).contains("begins with a program"));
+        let here = format!("{https}ca = \"/a\"\ntoken_command = [\"./get\"]\n");
+        assert!(flaws(&here).contains("whole path"));
         let many: String = (0..=CONTEXTS_MAX)
             .map(|it| format!("[contexts.c{it}]\naddress = \"ssh://x\"\n"))
             .collect();

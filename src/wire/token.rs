@@ -121,7 +121,8 @@ impl Claims {
     pub fn name(&self) -> String {
         let email = self.text("email").filter(|_| self.has_seen_email());
         let chosen = self.text("preferred_username").filter(|it| !it.contains('@'));
-        let all = [email, chosen, self.text("sub")].into_iter().flatten().map(plain);
+        let subject = self.text("sub").map(|it| it.replace('@', "_"));
+        let all = [email, chosen, subject.as_deref()].into_iter().flatten().map(plain);
         all.into_iter().find(|it| !it.is_empty()).unwrap_or_else(|| "nobody".to_owned())
     }
 }

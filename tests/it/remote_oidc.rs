@@ -1,11 +1,7 @@
 //! Who comes by a token of OpenID Connect: in by the table of the hub's configuration, or refused, counted and in the record;
 //! and no token is anywhere but where its owner put it.
 
-use bytes::Bytes;
-use sandwatch::{
-    base::fault::Kind,
-    wire::{fault::from_status, token::Token},
-};
+use sandwatch::{base::fault::Kind, wire::token::Token};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,7 +10,7 @@ use crate::{
     },
     program::{Home, eventually},
     pty::Pty,
-    remote_support::call,
+    remote_support,
     team_support::member,
 };
 
@@ -231,21 +227,8 @@ fn what_is_no_good_token_is_refused_counted_and_written_down() {
 /// Watches by a token until that ends, which it is to do by what is done then.
 fn ends(oidc: &OidcHub, tasks: &tokio::runtime::Runtime, token: &str, when: impl FnOnce()) {
     let own = format!("{}.x", Token::read(token).unwrap().claims.member().unwrap());
-    let mut events = tasks.block_on(async {
-        let open = channel(&oidc.hub.address, token).await.unwrap();
-        // Nobody passes for another.
-        let theirs = call(&open, "/sandwatch.v1.Hub/Ping", "token-0123.x", Bytes::new()).await;
-        assert_eq!(from_status(&theirs.unwrap_err()).kind(), Kind::Denied);
-        let events = call(&open, "/sandwatch.v1.Sandboxes/Events", &own, Bytes::new());
-        let mut events = events.await.unwrap();
-        assert!(events.message().await.unwrap().is_some());
-        events
-    });
-    when();
-    tasks.block_on(async {
-        let ended = async { while let Ok(Some(_)) = events.message().await {} };
-        tokio::time::timeout(crate::given::SOON, ended).await.expect("it goes on");
-    });
+    let open = channel(&oidc.hub.address, token);
+    remote_support::ends(tasks, open, (&own, "token-0123.x"), when);
 }
 
 #[test]

@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 use hyper_util::rt::TokioIo;
-use sandwatch::wire::enrol::{CALLS, Credentials, TOOLS};
+use sandwatch::{
+    base::fault::Kind,
+    wire::{
+        enrol::{CALLS, Credentials, TOOLS},
+        fault::from_status,
+    },
+};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -223,6 +229,29 @@ impl Decoder for Raw {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
+}
+
+/// Watches over a connection as `own` until that ends, which it is to do by what is done then. Nobody passes for `other` there.
+pub fn ends(
+    tasks: &tokio::runtime::Runtime,
+    open: impl Future<Output = Result<Channel, tonic::transport::Error>>,
+    (own, other): (&str, &str),
+    when: impl FnOnce(),
+) {
+    let mut events = tasks.block_on(async {
+        let open = open.await.unwrap();
+        let theirs = call(&open, "/sandwatch.v1.Hub/Ping", other, Bytes::new()).await;
+        assert_eq!(from_status(&theirs.unwrap_err()).kind(), Kind::Denied);
+        let events = call(&open, "/sandwatch.v1.Sandboxes/Events", own, Bytes::new());
+        let mut events = events.await.unwrap();
+        assert!(events.message().await.unwrap().is_some());
+        events
+    });
+    when();
+    tasks.block_on(async {
+        let ended = async { while let Ok(Some(_)) = events.message().await {} };
+        tokio::time::timeout(crate::given::SOON, ended).await.expect("it goes on");
+    });
 }
 
 /// Makes a call with this message as this client; its stream, or why not.

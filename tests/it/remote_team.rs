@@ -1,16 +1,15 @@
 //! Who comes by a certificate of a team's own authority: in by the table of the hub's configuration, or refused, counted and
 //! in the record.
 
-use bytes::Bytes;
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType, date_time_ymd};
 use sandwatch::{
-    base::{clock::wall, fault::Kind},
-    wire::{certificate::Said, enrol::Credentials, fault::from_status},
+    base::clock::wall,
+    wire::{certificate::Said, enrol::Credentials},
 };
 
 use crate::{
     program::{Home, eventually},
-    remote_support::{call, channel},
+    remote_support::{self, channel},
     team_support::{Given, Team, TeamHub, client, member},
 };
 
@@ -152,21 +151,8 @@ fn a_table_that_changes_counts_at_once_also_for_who_is_there() {
     let tasks = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let ends = |when: &dyn Fn()| {
         let own = format!("{}.x", said.member);
-        let mut events = tasks.block_on(async {
-            let open = channel(&hub.address, &shown).await.unwrap();
-            // Nobody passes for another of the team.
-            let theirs = call(&open, "/sandwatch.v1.Hub/Ping", "team-0123.x", Bytes::new()).await;
-            assert_eq!(from_status(&theirs.unwrap_err()).kind(), Kind::Denied);
-            let events = call(&open, "/sandwatch.v1.Sandboxes/Events", &own, Bytes::new());
-            let mut events = events.await.unwrap();
-            assert!(events.message().await.unwrap().is_some());
-            events
-        });
-        when();
-        tasks.block_on(async {
-            let ended = async { while let Ok(Some(_)) = events.message().await {} };
-            tokio::time::timeout(crate::given::SOON, ended).await.expect("it goes on");
-        });
+        let open = channel(&hub.address, &shown);
+        remote_support::ends(&tasks, open, (&own, "team-0123.x"), when);
     };
     ends(&|| hub.lets_in(&[("Alice", "operator")]));
     alice.ok(&["ls"]);

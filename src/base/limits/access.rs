@@ -73,8 +73,9 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 pub const TOKEN_LEEWAY: Duration = Duration::from_secs(30);
 /// One connection lasts no longer by one token, whatever that says.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How long a command that prints a token may take.
-pub const TOKEN_COMMAND_WITHIN: Duration = Duration::from_secs(20);
+/// How long a token may take to be read or printed, and how long what a program has said is waited for once it has ended.
+pub const TOKEN_WITHIN: Duration = Duration::from_secs(20);
+pub const TOKEN_DRAINED_WITHIN: Duration = Duration::from_millis(200);
 /// Who is told why a token is not taken has so long to hear it, and says so much at most meanwhile, in bytes.
 pub const REFUSAL_HEARD_WITHIN: Duration = Duration::from_secs(1);
 pub const REFUSAL_UNHEARD_BYTES_MAX: u64 = 64 * 1024;

@@ -72,13 +72,15 @@ fn leeway() -> i64 {
 }
 
 impl Issuers {
-    /// With their keys from their files, and what is wrong with one of those.
-    pub(super) fn read(all: Vec<Issuer>) -> (Self, Option<Fault>) {
+    /// With their keys from their files, and what is wrong with one of those: then it has the keys that it had `before`.
+    pub(super) fn read(all: Vec<Issuer>, before: Option<&Self>) -> (Self, Option<Fault>) {
         let mut wrong = None;
         let known = all.into_iter().map(|said| {
             let keys = signed::keys(&said.keys).unwrap_or_else(|fault| {
                 wrong.get_or_insert(fault);
-                Vec::new()
+                let mut had = before.into_iter().flat_map(|it| &it.0);
+                let had = had.find(|it| it.said.issuer == said.issuer && it.said.keys == said.keys);
+                had.map(|it| it.keys.clone()).unwrap_or_default()
             });
             Known { said, keys }
         });
@@ -138,10 +140,69 @@ impl Issuers {
                 && it.keys.contains(&held.key)
         });
         let row = known.find_map(|it| it.said.who.iter().find(|it| claims.are(&it.claim, &it.is)));
-        let name = claims.name();
+        let name = self.name(claims);
         let Some(row) = row else {
             return Err(NotTaken::of("it is of nobody who may come").more(&name));
         };
         Ok(Standing::Good { member, name, role: row.role, until: held.until })
+    }
+
+    /// What somebody is called; where there are several issuers, by whom: one may say of anybody what another does.
+    fn name(&self, claims: &Claims) -> String {
+        let (name, issuer) = (claims.name(), claims.text("iss").unwrap_or_default());
+        if self.0.iter().all(|it| it.said.issuer == issuer) {
+            return name;
+        }
+        format!("{name} of {}", issuer.trim_start_matches("https://"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn issuer(issuer: &str, keys: &Path) -> Issuer {
+        let (issuer, audience) = (issuer.to_owned(), "hub".to_owned());
+        Issuer { issuer, audience, keys: keys.to_owned(), who: Vec::new() }
+    }
+
+    fn claims(text: &str) -> Claims {
+        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+        let part = |it: &str| BASE64_URL_SAFE_NO_PAD.encode(it);
+        Token::read(&format!("{}.{}.AAAA", part("{\"alg\":\"EdDSA\"}"), part(text))).unwrap().claims
+    }
+
+    #[test]
+    fn keys_that_can_not_be_read_are_those_of_before_where_they_are_to_count() {
+        let temp = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|it| temp.path().join(it));
+        std::fs::write(&one, KEYS).unwrap();
+        std::fs::write(&two, KEYS).unwrap();
+        let said = || vec![issuer("https://a", &one), issuer("https://b", &two)];
+        let (all, wrong) = Issuers::read(said(), None);
+        assert!(wrong.is_none());
+        std::fs::write(&one, "{").unwrap();
+        let count = |it: &Issuers| it.0.iter().map(|it| it.keys.len()).collect::<Vec<_>>();
+        let (again, wrong) = Issuers::read(said(), Some(&all));
+        assert!(wrong.is_some());
+        assert_eq!(count(&again), [1, 1]);
+        assert_eq!(count(&Issuers::read(said(), None).0), [0, 1]);
+        // The keys of another are nobody's.
+        let other = vec![issuer("https://c", &one)];
+        assert_eq!(count(&Issuers::read(other, Some(&all)).0), [0]);
+    }
+
+    #[test]
+    fn where_there_are_several_it_is_told_by_which_one_somebody_comes() {
+        let none = Path::new("/none");
+        let alice = claims(r#"{"iss": "https://a/x", "sub": "alice@a"}"#);
+        let (one, _) = Issuers::read(vec![issuer("https://a/x", none)], None);
+        assert_eq!(one.name(&alice), "alice_a");
+        let both = vec![issuer("https://a/x", none), issuer("https://b", none)];
+        assert_eq!(Issuers::read(both, None).0.name(&alice), "alice_a of a/x");
     }
 }

@@ -116,16 +116,25 @@ impl Team {
                 for it in files.chain(hub.oidc.iter().map(|it| &it.keys)) {
                     looked.push((it.clone(), stamp(it)));
                 }
-                Now::read(hub)
+                let before = Arc::clone(&self.now.borrow());
+                Now::read(hub, (failure == Failure::IsLookedAtAgain).then_some(&before))
             }
-            Err(fault) => (Now::default(), Some(kept_out("nobody of the team", &fault))),
+            Err(fault) => {
+                let wrong = kept_out("nobody of the team", &fault);
+                if failure == Failure::IsLookedAtAgain {
+                    return Err(wrong);
+                }
+                (Now::default(), Some(wrong))
+            }
         };
-        if let (Some(wrong), Failure::IsLookedAtAgain) = (&wrong, failure) {
-            return Err(wrong.clone());
-        }
         // What the hub shows stays: else whoever comes would take it for another.
         if wrong.is_some() && now.shown.is_none() {
             now.shown = self.shown();
+        }
+        if let (Some(wrong), Failure::IsLookedAtAgain) = (&wrong, failure) {
+            // What could be read counts at once: it may be that somebody is to come no more.
+            self.now.send_replace(Arc::new(now));
+            return Err(wrong.clone());
         }
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = looked;
         self.now.send_replace(Arc::new(now));
@@ -252,18 +261,19 @@ fn certified(ShownFiles { certificate, key }: &ShownFiles) -> Outcome<Arc<Certif
 
 impl Now {
     /// All that can be read, and what can't: a certificate of the team is not waited for by those with tokens, nor the other
-    /// way round.
-    fn read(hub: HubConfig) -> (Self, Option<Wrong>) {
+    /// way round. What can't stays as it was `before`, where that is to count.
+    fn read(hub: HubConfig, before: Option<&Self>) -> (Self, Option<Wrong>) {
         let shown = hub.shown().map(|files| certified(&files)).transpose();
         let chain = hub.team().map(|files| chain(&files.authority)).transpose();
         let (shown, chain, of_team) = match (shown, chain) {
             (Ok(shown), Ok(chain)) => (shown, chain, None),
             (shown, chain) => {
                 let fault = shown.as_ref().err().or(chain.as_ref().err()).cloned();
-                (shown.ok().flatten(), None, fault)
+                let chain = before.and_then(|it| it.chain.clone());
+                (shown.ok().flatten(), chain, fault)
             }
         };
-        let (issuers, of_keys) = Issuers::read(hub.oidc);
+        let (issuers, of_keys) = Issuers::read(hub.oidc, before.map(|it| &it.issuers));
         let of_team = of_team.map(|it| kept_out("nobody of the team", &it));
         let of_keys = of_keys.map(|it| kept_out("nobody with a token of one issuer", &it));
         let who = if chain.is_some() { hub.who } else { Vec::new() };

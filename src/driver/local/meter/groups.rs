@@ -1,6 +1,7 @@
 //! What control groups count, of version 2 and version 1.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -44,22 +45,33 @@ impl Group {
     fn text(&mut self, file: &'static str) -> Option<String> {
         let at = self.files.iter().position(|it| it.0 == file);
         match at.and_then(|at| self.files.get(at)) {
-            Some((_, None)) => None,
-            Some((_, Some(held))) => {
-                held.read(&mut self.bytes, FILE_BYTES_MAX).ok()?;
-                str::from_utf8(&self.bytes).ok().map(str::to_owned)
+            Some((_, None)) => return None,
+            Some((_, Some(held))) if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() => {
+                return str::from_utf8(&self.bytes).ok().map(str::to_owned);
             }
-            None => {
-                let held = Held::open(&self.path.join(file)).ok();
-                let read = held.as_ref().map(|it| it.read(&mut self.bytes, FILE_BYTES_MAX));
-                if held.is_none() || self.room > 0 {
-                    self.room = self.room.saturating_sub(usize::from(held.is_some()));
-                    self.files.push((file, held));
-                }
-                read?.ok()?;
-                str::from_utf8(&self.bytes).ok().map(str::to_owned)
-            }
+            _ => {}
         }
+        // What was held may be of a file that is gone, and another there by now.
+        if let Some(at) = at {
+            self.files.swap_remove(at);
+            self.room += 1;
+        }
+        let held = match Held::open(&self.path.join(file)) {
+            Ok(held) => held,
+            Err(error) => {
+                // Only what is not there is not looked for again at once.
+                if error.kind() == io::ErrorKind::NotFound {
+                    self.files.push((file, None));
+                }
+                return None;
+            }
+        };
+        held.read(&mut self.bytes, FILE_BYTES_MAX).ok()?;
+        if self.room > 0 {
+            self.room -= 1;
+            self.files.push((file, Some(held)));
+        }
+        str::from_utf8(&self.bytes).ok().map(str::to_owned)
     }
 }
 
@@ -256,5 +268,34 @@ mod tests {
         ]);
         assert_eq!((usage.cpu_time, usage.cpu_limit, usage.memory_bytes), (None, None, None));
         assert_eq!(usage.read_bytes, Some(0));
+    }
+
+    #[test]
+    fn what_is_gone_is_not_known_and_what_is_there_again_is() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pids.current");
+        let mut groups = [Group::new(home.path())];
+        let mut pids = || read(&mut groups, &mut usize::MAX.clone()).pids;
+        // Looked for again now and then, where it was not there.
+        assert_eq!(pids(), None);
+        fs::write(&path, "3\n").unwrap();
+        assert!((0..MISSING_AGAIN).any(|_| pids() == Some(2)));
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_any_more_is_opened_anew() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let there = PathBuf::from(format!("/proc/{}", child.id()));
+        let mut group = Group::new(&there);
+        group.room = 1;
+        assert!(group.text("stat").is_some());
+        assert_eq!((group.files(), group.room), (1, 0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(group.text("stat"), None);
+        assert_eq!((group.files(), group.room), (0, 1));
+        group.path = PathBuf::from("/proc/self");
+        group.files.clear();
+        assert!(group.text("stat").is_some());
     }
 }

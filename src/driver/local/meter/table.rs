@@ -116,7 +116,7 @@ impl Table {
                 self.files.insert(*pid, held);
             }
         }
-        self.started = started.filter(|_| self.files.len() == self.all.len());
+        self.started = started.filter(|_| self.files.len() == listed.len());
         Ok(())
     }
 
@@ -154,10 +154,11 @@ fn list() -> io::Result<Vec<i32>> {
     Ok(numbers.collect())
 }
 
-/// How many were started on this machine so far.
+/// How many were started on this machine so far; `None` where nobody counts them.
 fn started() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
-    text.lines().find_map(|it| it.strip_prefix("processes "))?.trim().parse().ok()
+    let count = text.lines().find_map(|it| it.strip_prefix("processes "))?.trim().parse().ok();
+    count.filter(|it| *it > 0)
 }
 
 /// Its share of memory: what it shares divided among those who do. `None` where this process may not look.
