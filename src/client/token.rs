@@ -239,7 +239,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let at = temp.path().display();
         let script = format!(
-            "sleep 1000 & echo $! > {at}/pid; : > /dev/tty || echo none > {at}/tty; echo {TOKEN}"
+            "sleep 1000 & echo $! > {at}/pid; (: > /dev/tty) || echo none > {at}/tty; echo {TOKEN}"
         );
         let it = carried(&command(&script)).await.unwrap();
         assert_eq!(it.token.expose(), TOKEN);
