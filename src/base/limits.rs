@@ -4,6 +4,7 @@ mod access;
 mod files;
 mod gate;
 mod gateway;
+mod gauges;
 mod gpus;
 mod hubs;
 mod metrics;
@@ -18,6 +19,7 @@ pub use access::*;
 pub use files::*;
 pub use gate::*;
 pub use gateway::*;
+pub use gauges::*;
 pub use gpus::*;
 pub use hubs::*;
 pub use metrics::*;
@@ -124,33 +126,6 @@ const _: () = assert!(AGENT_FILES_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
 pub const AGENT_HEARD_WITHIN: Duration = Duration::from_secs(30);
 /// Agents of one sandbox of which is known whether they ask here; of more it is not told.
 pub const AGENTS_KNOWN_MAX: usize = 64;
-
-/// How often what sandboxes use is read.
-pub const GAUGED_EVERY: Duration = Duration::from_secs(1);
-/// How long a round waits for drivers that read: what comes later is in the next one.
-pub const GAUGES_AWAITED: Duration = Duration::from_millis(200);
-/// A driver of GPUs that has not answered for so long hangs.
-pub const GAUGED_WITHIN: Duration = Duration::from_secs(5);
-/// Processes whose share of memory is read in one round: it is the dear part, some 50 us each.
-pub const METER_SHARES_MAX: usize = 64;
-/// Files of the kernel's that are kept open to be read each second, but no more than an eighth of what a process may have.
-pub const METER_FILES_MAX: usize = 8192;
-/// Processes of one sandbox that are told by number.
-pub const METERED_PROCESSES_MAX: usize = 4096;
-/// Containers whose engines are asked at once what they use, for how long one is asked, and all of them together: less than
-/// a driver's readings may take.
-pub const ENGINE_METERS_MAX: usize = 8;
-pub const ENGINE_METER_WITHIN: Duration = Duration::from_secs(2);
-pub const ENGINE_METERS_WITHIN: Duration = Duration::from_secs(4);
-/// What is kept of each gauge: a reading a second for an hour, and a minute's for a day.
-pub const GAUGE_SECONDS_KEPT: usize = 3600;
-pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;
-/// Parts into which the past is cut for one answer: more than a screen has columns.
-pub const GAUGE_POINTS_MAX: u32 = 2000;
-/// Sandboxes whose gauges go in one message.
-pub const GAUGES_PER_MESSAGE: usize = 512;
-/// Processors that are shown apart.
-pub const CORES_SHOWN_MAX: usize = 1024;
 
 /// Hosts that secrets of one sandbox go to; each has a certificate of its own.
 pub const SECRETS_MAX: usize = 16;

@@ -2,6 +2,9 @@
 
 use zeroize::Zeroizing;
 
+/// What is to be a credential once all of it was read. Its memory is wiped when it is dropped.
+pub type SecretBytes = Zeroizing<Vec<u8>>;
+
 /// Holds a credential; `Debug` prints a fixed word and there is no `Display`. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);

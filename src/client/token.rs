@@ -19,14 +19,13 @@ use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},
 };
-use zeroize::Zeroizing;
 
 use super::{sys, way::Carried};
 use crate::{
     base::{
         fault::{Fault, Outcome},
         limits::{LINE_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_DRAINED_WITHIN, TOKEN_WITHIN},
-        secret::Secret,
+        secret::{Secret, SecretBytes},
         text::shown,
     },
     config::oidc::TokenFrom,
@@ -92,10 +91,10 @@ fn file(path: &Path) -> Outcome<Secret> {
     if !file.metadata().map_err(|error| doing(&error))?.is_file() {
         return Err(Fault::invalid(format!("not a file: {}", path.display())));
     }
-    let mut bytes = Vec::with_capacity(READ_MAX + 64);
+    let mut bytes = SecretBytes::new(Vec::with_capacity(READ_MAX + 64));
     let read = file.take(READ_MAX as u64).read_to_end(&mut bytes);
     read.map_err(|error| doing(&error))?;
-    secret(bytes, &path.display().to_string())
+    secret(std::mem::take(&mut bytes), &path.display().to_string())
 }
 
 /// All programs of a command: they end when it is given up.
@@ -124,7 +123,7 @@ async fn printed(words: &[String], within: Duration) -> Outcome<Secret> {
         Fault::io(format_args!("starting {name}"), &error).hint(by_hand).standing()
     })?;
     let mut group = Group(child.id().and_then(|it| Pid::from_raw(it.try_into().ok()?)));
-    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_MAX + 64));
+    let mut bytes = SecretBytes::new(Vec::with_capacity(READ_MAX + 64));
     let done = tokio::time::timeout(within, heard(&mut child, &mut bytes)).await;
     match done {
         // Whoever waits for a person there asks them anew each time.

@@ -2,7 +2,7 @@
 //! sandbox finds them there.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 pub const NET_FILE: &str = "net";
 
 /// The longest line of two counters, in bytes.
-const BYTES_MAX: u64 = 64;
+const BYTES_MAX: usize = 64;
 
 /// Such a file, for the one who carries. It is written in place and as a whole: a line has always the same length, and a
 /// ground that is on its way to be removed gets no new files.
@@ -39,18 +39,35 @@ impl NetFile {
     }
 }
 
-/// What is told of a ground; `None` where nobody counts.
-pub fn read(ground: &Path) -> Option<(u64, u64)> {
-    let file = ground.join(NET_FILE);
-    let meta = fs::symlink_metadata(&file).ok()?;
-    let text = (meta.is_file() && meta.len() <= BYTES_MAX).then(|| fs::read_to_string(&file));
-    let text = text?.ok()?;
+/// That file, to be read again and again; `None` where nobody counts.
+pub fn open(ground: &Path) -> Option<File> {
+    let mut how = OpenOptions::new();
+    how.read(true);
+    how.custom_flags(
+        (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
+    );
+    let file = how.open(ground.join(NET_FILE)).ok()?;
+    file.metadata().is_ok_and(|it| it.is_file()).then_some(file)
+}
+
+/// What is told in it.
+pub fn told(file: &File) -> Option<(u64, u64)> {
+    let mut bytes = [0; BYTES_MAX + 1];
+    let count = file.read_at(&mut bytes, 0).ok().filter(|it| *it <= BYTES_MAX)?;
+    let text = str::from_utf8(bytes.get(..count)?).ok()?;
     let (rx, tx) = text.trim().split_once(' ')?;
     Some((rx.parse().ok()?, tx.parse().ok()?))
 }
 
+/// What is told of a ground; `None` where nobody counts.
+pub fn read(ground: &Path) -> Option<(u64, u64)> {
+    told(&open(ground)?)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

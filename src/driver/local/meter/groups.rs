@@ -7,71 +7,115 @@ use std::{
 };
 
 use super::{held::Held, micros};
-use crate::model::gauge::{Pressure, Usage};
+use crate::{
+    base::limits::{METER_LIMITS_EVERY, METER_MISSING_EVERY, METER_PRESSURE_EVERY},
+    model::gauge::{Pressure, Usage},
+};
 
 /// A number from here on is the kernel's word for "no limit".
 const NO_LIMIT: u64 = 1 << 60;
 /// Longest file that is read, in bytes: `memory.stat` has some 2 KiB.
 const FILE_BYTES_MAX: usize = 64 * 1024;
-
-/// How often a file that was not there is looked for again: each so many readings.
-const MISSING_AGAIN: u32 = 60;
+/// How often a file is read, if not seldom.
+const ALWAYS: u32 = 1;
 
 /// One group of a sandbox.
 pub struct Group {
     path: PathBuf,
     /// Of version 2.
     unified: bool,
-    /// By their names; `None` = it was not there.
-    files: Vec<(&'static str, Option<Held>)>,
+    files: Vec<File>,
     readings: u32,
     /// How many more files may stay open.
     room: usize,
+    /// What it had in memory when the rest was told of that.
+    memory: Option<u64>,
+}
+
+/// One file of a group.
+struct File {
+    name: &'static str,
+    held: Option<Held>,
+    found: Found,
+    /// What was in it when it was read last.
     bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It was not read yet, or could not be.
+    Unread,
+    Read,
+    /// It is not there.
+    Missing,
 }
 
 impl Group {
     pub fn new(path: &Path) -> Self {
         let unified = path.join("cgroup.controllers").exists();
         let (path, files) = (path.to_owned(), Vec::new());
-        Self { path, unified, files, readings: 0, room: 0, bytes: Vec::new() }
+        Self { path, unified, files, readings: 0, room: 0, memory: None }
     }
 
     /// How many files it keeps open.
     pub fn files(&self) -> usize {
-        self.files.iter().filter(|it| it.1.is_some()).count()
+        self.files.iter().filter(|it| it.held.is_some()).count()
     }
 
-    fn text(&mut self, file: &'static str) -> Option<String> {
-        let at = self.files.iter().position(|it| it.0 == file);
-        match at.and_then(|at| self.files.get(at)) {
-            Some((_, None)) => return None,
-            Some((_, Some(held))) if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() => {
-                return str::from_utf8(&self.bytes).ok().map(str::to_owned);
+    /// What is in a file, as it was when it was read last: it is read each so many readings.
+    fn text(&mut self, name: &'static str, every: u32) -> Option<&str> {
+        let at = self.files.iter().position(|it| it.name == name).unwrap_or_else(|| {
+            let fresh = File { name, held: None, found: Found::Unread, bytes: Vec::new() };
+            self.files.push(fresh);
+            self.files.len() - 1
+        });
+        let file = self.files.get_mut(at)?;
+        let due = match file.found {
+            Found::Unread => true,
+            Found::Read => self.readings.is_multiple_of(every),
+            Found::Missing => self.readings.is_multiple_of(METER_MISSING_EVERY),
+        };
+        if due {
+            file.read(&self.path, &mut self.room);
+        }
+        let there = file.found == Found::Read;
+        there.then(|| str::from_utf8(&file.bytes).ok())?
+    }
+
+    fn number(&mut self, name: &'static str, every: u32) -> Option<u64> {
+        self.text(name, every)?.trim().parse().ok()
+    }
+
+    /// How often that is read which goes with what is in memory: seldom where this is what it was.
+    fn memory_every(&mut self, used: u64) -> u32 {
+        let before = self.memory.replace(used);
+        if before == Some(used) { METER_LIMITS_EVERY } else { ALWAYS }
+    }
+}
+
+impl File {
+    fn read(&mut self, group: &Path, room: &mut usize) {
+        if let Some(held) = &self.held {
+            if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() {
+                return;
             }
+            // It may be of a group that is gone, and another there by now.
+            self.held = None;
+            *room += 1;
+        }
+        self.found = Found::Unread;
+        match Held::open(&group.join(self.name)) {
+            Ok(held) if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() => {
+                self.found = Found::Read;
+                if *room > 0 {
+                    *room -= 1;
+                    self.held = Some(held);
+                }
+            }
+            // Only what is not there is not looked for again at once.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.found = Found::Missing,
             _ => {}
         }
-        // What was held may be of a file that is gone, and another there by now.
-        if let Some(at) = at {
-            self.files.swap_remove(at);
-            self.room += 1;
-        }
-        let held = match Held::open(&self.path.join(file)) {
-            Ok(held) => held,
-            Err(error) => {
-                // Only what is not there is not looked for again at once.
-                if error.kind() == io::ErrorKind::NotFound {
-                    self.files.push((file, None));
-                }
-                return None;
-            }
-        };
-        held.read(&mut self.bytes, FILE_BYTES_MAX).ok()?;
-        if self.room > 0 {
-            self.room -= 1;
-            self.files.push((file, Some(held)));
-        }
-        str::from_utf8(&self.bytes).ok().map(str::to_owned)
     }
 }
 
@@ -80,21 +124,14 @@ pub fn read(groups: &mut [Group], room: &mut usize) -> Usage {
     let mut usage = Usage::default();
     for group in groups {
         group.room = *room;
-        group.readings = (group.readings + 1) % MISSING_AGAIN;
-        if group.readings == 0 {
-            group.files.retain(|it| it.1.is_some());
-        }
         match group.unified {
             true => unified(&mut usage, group),
             false => legacy(&mut usage, group),
         }
+        group.readings = group.readings.wrapping_add(1);
         *room = group.room;
     }
     usage
-}
-
-fn number(group: &mut Group, file: &'static str) -> Option<u64> {
-    group.text(file)?.trim().parse().ok()
 }
 
 /// A number after a name, a line each.
@@ -112,32 +149,34 @@ fn sum(text: &str, name: &str) -> Option<u64> {
 }
 
 fn unified(usage: &mut Usage, group: &mut Group) {
-    if let Some(stat) = group.text("cpu.stat") {
-        usage.cpu_time = named(&stat, "usage_usec").map(micros);
-        usage.throttled_time = named(&stat, "throttled_usec").map(micros);
+    if let Some(stat) = group.text("cpu.stat", ALWAYS) {
+        usage.cpu_time = named(stat, "usage_usec").map(micros);
+        usage.throttled_time = named(stat, "throttled_usec").map(micros);
     }
-    if let Some(max) = group.text("cpu.max") {
+    if let Some(max) = group.text("cpu.max", METER_LIMITS_EVERY) {
         let mut numbers = max.split_whitespace().map(|it| it.parse::<f64>().ok());
         let (quota, period) = (numbers.next().flatten(), numbers.next().flatten());
         usage.cpu_limit = quota.zip(period.filter(|it| *it > 0.0)).map(|(quota, of)| quota / of);
     }
-    if let Some(used) = number(group, "memory.current") {
-        let stat = group.text("memory.stat").unwrap_or_default();
-        let idle = named(&stat, "inactive_file").unwrap_or(0);
+    if let Some(used) = group.number("memory.current", ALWAYS) {
+        let every = group.memory_every(used);
+        let stat = group.text("memory.stat", every).unwrap_or_default();
+        let idle = named(stat, "inactive_file").unwrap_or(0);
         usage.memory_bytes = Some(used.saturating_sub(idle));
-        usage.cache_bytes = named(&stat, "file");
-        usage.memory_limit_bytes = number(group, "memory.max");
-        usage.oom_kills = group.text("memory.events").and_then(|it| named(&it, "oom_kill"));
+        usage.cache_bytes = named(stat, "file");
+        usage.memory_limit_bytes = group.number("memory.max", METER_LIMITS_EVERY);
+        usage.oom_kills = group.text("memory.events", ALWAYS).and_then(|it| named(it, "oom_kill"));
     }
-    if let Some(pids) = number(group, "pids.current") {
-        (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
+    if let Some(pids) = group.number("pids.current", ALWAYS) {
+        let limit = group.number("pids.max", METER_LIMITS_EVERY);
+        (usage.pids, usage.pids_limit) = but_first(pids, limit);
     }
-    if let Some(stat) = group.text("io.stat") {
+    if let Some(stat) = group.text("io.stat", ALWAYS) {
         // No line = nothing was read or written yet.
-        usage.read_bytes = sum(&stat, "rbytes=").or(Some(0));
-        usage.write_bytes = sum(&stat, "wbytes=").or(Some(0));
+        usage.read_bytes = sum(stat, "rbytes=").or(Some(0));
+        usage.write_bytes = sum(stat, "wbytes=").or(Some(0));
     }
-    let mut some = |file| group.text(file).as_deref().and_then(Pressure::told);
+    let mut some = |file| group.text(file, METER_PRESSURE_EVERY).and_then(Pressure::told);
     usage.pressure = Pressure {
         cpu: some("cpu.pressure"),
         memory: some("memory.pressure"),
@@ -146,31 +185,36 @@ fn unified(usage: &mut Usage, group: &mut Group) {
 }
 
 fn legacy(usage: &mut Usage, group: &mut Group) {
-    if let Some(nanos) = number(group, "cpuacct.usage") {
+    if let Some(nanos) = group.number("cpuacct.usage", ALWAYS) {
         usage.cpu_time = Some(Duration::from_nanos(nanos));
     }
+    let quota = group
+        .text("cpu.cfs_quota_us", METER_LIMITS_EVERY)
+        .and_then(|it| it.trim().parse::<i64>().ok());
     if let (Some(quota), Some(period)) =
-        (group.text("cpu.cfs_quota_us"), number(group, "cpu.cfs_period_us"))
+        (quota, group.number("cpu.cfs_period_us", METER_LIMITS_EVERY))
     {
-        let quota = quota.trim().parse::<i64>().ok().filter(|it| *it > 0);
-        let period = Some(period).filter(|it| *it > 0);
+        let (quota, period) = (Some(quota).filter(|it| *it > 0), Some(period).filter(|it| *it > 0));
         usage.cpu_limit = quota.zip(period).map(|(quota, period)| quota as f64 / period as f64);
-        let stat = group.text("cpu.stat").unwrap_or_default();
-        usage.throttled_time = named(&stat, "throttled_time").map(Duration::from_nanos);
+        let stat = group.text("cpu.stat", ALWAYS).unwrap_or_default();
+        usage.throttled_time = named(stat, "throttled_time").map(Duration::from_nanos);
     }
-    if let Some(used) = number(group, "memory.usage_in_bytes") {
-        let stat = group.text("memory.stat").unwrap_or_default();
-        let idle = named(&stat, "total_inactive_file").unwrap_or(0);
+    if let Some(used) = group.number("memory.usage_in_bytes", ALWAYS) {
+        let every = group.memory_every(used);
+        let stat = group.text("memory.stat", every).unwrap_or_default();
+        let idle = named(stat, "total_inactive_file").unwrap_or(0);
         usage.memory_bytes = Some(used.saturating_sub(idle));
-        usage.cache_bytes = named(&stat, "total_cache");
+        usage.cache_bytes = named(stat, "total_cache");
         usage.memory_limit_bytes =
-            number(group, "memory.limit_in_bytes").filter(|it| *it < NO_LIMIT);
-        usage.oom_kills = group.text("memory.oom_control").and_then(|it| named(&it, "oom_kill"));
+            group.number("memory.limit_in_bytes", METER_LIMITS_EVERY).filter(|it| *it < NO_LIMIT);
+        usage.oom_kills =
+            group.text("memory.oom_control", ALWAYS).and_then(|it| named(it, "oom_kill"));
     }
-    if let Some(pids) = number(group, "pids.current") {
-        (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
+    if let Some(pids) = group.number("pids.current", ALWAYS) {
+        let limit = group.number("pids.max", METER_LIMITS_EVERY);
+        (usage.pids, usage.pids_limit) = but_first(pids, limit);
     }
-    if let Some(served) = group.text("blkio.throttle.io_service_bytes") {
+    if let Some(served) = group.text("blkio.throttle.io_service_bytes", ALWAYS) {
         let of = |word: &str| {
             let numbers = served.lines().filter_map(|it| {
                 let mut fields = it.split_whitespace().skip(1);
@@ -279,7 +323,37 @@ mod tests {
         // Looked for again now and then, where it was not there.
         assert_eq!(pids(), None);
         fs::write(&path, "3\n").unwrap();
-        assert!((0..MISSING_AGAIN).any(|_| pids() == Some(2)));
+        assert!((0..METER_MISSING_EVERY).any(|_| pids() == Some(2)));
+        fs::write(&path, "4\n").unwrap();
+        assert_eq!(pids(), Some(3));
+    }
+
+    #[test]
+    fn what_changes_seldom_is_read_seldom() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
+        write("cgroup.controllers", "");
+        write("memory.current", "100\n");
+        let told = |number: u32| {
+            write("memory.max", &format!("{number}\n"));
+            write("memory.stat", &format!("file {number}\ninactive_file 0\n"));
+            write("cpu.pressure", &format!("some avg10={number}.00\n"));
+        };
+        let mut groups = [Group::new(home.path())];
+        let mut read = || {
+            let usage = read(&mut groups, &mut usize::MAX.clone());
+            (usage.memory_limit_bytes, usage.cache_bytes, usage.pressure.cpu)
+        };
+        told(1);
+        assert_eq!(read(), (Some(1), Some(1), Some(1.0)));
+        told(2);
+        assert_eq!(read(), (Some(1), Some(1), Some(1.0)));
+        assert_eq!(read(), (Some(1), Some(1), Some(2.0)));
+        // What it has in memory is told with what that is.
+        write("memory.current", "101\n");
+        assert_eq!(read(), (Some(1), Some(2), Some(2.0)));
+        told(3);
+        assert!((0..METER_LIMITS_EVERY).any(|_| read() == (Some(3), Some(3), Some(3.0))));
     }
 
     #[test]
@@ -288,14 +362,14 @@ mod tests {
         let there = PathBuf::from(format!("/proc/{}", child.id()));
         let mut group = Group::new(&there);
         group.room = 1;
-        assert!(group.text("stat").is_some());
+        assert!(group.text("stat", ALWAYS).is_some());
         assert_eq!((group.files(), group.room), (1, 0));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(group.text("stat"), None);
+        assert_eq!(group.text("stat", ALWAYS), None);
         assert_eq!((group.files(), group.room), (0, 1));
         group.path = PathBuf::from("/proc/self");
         group.files.clear();
-        assert!(group.text("stat").is_some());
+        assert!(group.text("stat", ALWAYS).is_some());
     }
 }

@@ -7,22 +7,36 @@ mod held;
 mod space;
 mod table;
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{PidfdFlags, pidfd_open},
+};
 
 use self::{
     groups::Group,
-    held::Held,
     space::Space,
     table::{Process, Table},
 };
 use super::traces::Traces;
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{METER_FILES_MAX, METER_SHARES_MAX, METERED_PROCESSES_MAX},
+        limits::{
+            METER_FILES_MAX, METER_SHARES_EVERY, METER_SHARES_MAX, METER_SHARES_WITHIN,
+            METERED_PROCESSES_MAX,
+        },
     },
     driver::{Ground, Meter, Metered, net},
     model::gauge::{MeteredBy, Usage},
@@ -61,21 +75,72 @@ struct Reader {
     known: HashMap<SandboxId, Known>,
     /// Whose shares of memory are read first: who waited longest.
     turn: usize,
+    purse: Purse,
     space: Space,
     table: Table,
 }
 
+/// Time for what is dear: so much a round. What was spent beyond that is owed.
+#[derive(Default)]
+struct Purse {
+    left: Duration,
+    owed: Duration,
+}
+
+impl Purse {
+    fn fill(&mut self) {
+        self.left = METER_SHARES_WITHIN.saturating_sub(self.owed);
+        self.owed = self.owed.saturating_sub(METER_SHARES_WITHIN);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.left.is_zero()
+    }
+
+    fn spend(&mut self, spent: Duration) {
+        self.owed += spent.saturating_sub(self.left);
+        self.left = self.left.saturating_sub(spent);
+    }
+}
+
+/// What one round has for all sandboxes together.
+struct Round<'a> {
+    /// The first processes of all that are known.
+    firsts: Vec<i32>,
+    /// All processes were looked at.
+    looked: bool,
+    table: &'a mut Table,
+    /// How many more files may stay open.
+    room: usize,
+    purse: &'a mut Purse,
+    /// Somebody's shares of memory were to be read, and there was no time.
+    denied: bool,
+}
+
 /// What is remembered of a sandbox between two readings.
 struct Known {
-    /// Of its first process.
+    /// Its first process, and that process itself.
     first: i32,
-    stat: Held,
+    itself: OwnedFd,
     groups: Vec<Group>,
-    /// Its shares of memory when they were last read, and what its processes had in memory then, in bytes.
-    shares: Option<(u64, u64)>,
+    /// Where its network is counted; `None` = nobody does yet.
+    net: Option<File>,
+    shares: Option<Shares>,
     /// What its processes read and wrote, as far as it was seen.
     disk: Option<(u64, u64)>,
     seen: HashMap<(i32, u64), Seen>,
+}
+
+/// Its shares of memory when they were last read.
+#[derive(Clone, Copy)]
+struct Shares {
+    bytes: u64,
+    /// What its processes had in memory then, shared or not.
+    resident: u64,
+    /// `clock::monotonic`.
+    at: Duration,
+    /// One of them did something since.
+    stirred: bool,
 }
 
 /// One process when it was last looked at.
@@ -88,24 +153,32 @@ struct Seen {
 impl Reader {
     fn read(&mut self, grounds: &[Ground], processes: bool) -> Vec<Outcome<Metered>> {
         self.known.retain(|id, _| grounds.iter().any(|it| it.id == *id));
-        // One look at all processes, and only if somebody needs it.
-        let mut looked = false;
+        self.purse.fill();
         let held = self.known.values().map(Known::files).sum::<usize>() + self.table.files();
-        let mut room = files_max().saturating_sub(held);
-        let mut shares_left = METER_SHARES_MAX;
+        let mut round = Round {
+            firsts: self.known.values().map(|it| it.first).collect(),
+            looked: false,
+            table: &mut self.table,
+            room: files_max().saturating_sub(held),
+            purse: &mut self.purse,
+            denied: false,
+        };
         let mut read: Vec<Option<Outcome<Metered>>> = grounds.iter().map(|_| None).collect();
         let count = grounds.len().max(1);
-        self.turn = (self.turn + 1) % count;
-        let turn = self.turn;
-        for at in (0..grounds.len()).map(|it| (it + turn) % count) {
+        let mut next = None;
+        for at in (0..grounds.len()).map(|it| (it + self.turn) % count) {
             let Some(ground) = grounds.get(at) else { continue };
-            let outcome =
-                self.read_one(ground, processes, (&mut looked, &mut room), &mut shares_left);
+            let outcome = read_one(&mut self.known, ground, processes, &mut round);
+            if round.denied {
+                next.get_or_insert(at);
+            }
             if let Some(place) = read.get_mut(at) {
                 *place = Some(outcome);
             }
         }
-        if !looked {
+        self.turn = next.unwrap_or(self.turn);
+        // One look at all processes, and only if somebody needs it.
+        if !round.looked {
             self.table = Table::default();
         }
         let space = self.space.read(grounds);
@@ -116,88 +189,94 @@ impl Reader {
         });
         read.collect()
     }
+}
 
-    fn read_one(
-        &mut self,
-        ground: &Ground,
-        processes: bool,
-        (looked, room): (&mut bool, &mut usize),
-        shares_left: &mut usize,
-    ) -> Outcome<Metered> {
-        let failed = |error: io::Error| Fault::io("reading what a sandbox uses", &error);
-        let known = match self.known.get_mut(&ground.id) {
-            Some(known) if known.lives() => known,
-            _ => {
-                let Some(known) = Known::new(&ground.dir).map_err(failed)? else {
-                    self.known.remove(&ground.id);
-                    return Err(absent());
-                };
-                self.known.entry(ground.id.clone()).insert_entry(known).into_mut()
-            }
-        };
-        let mut usage = groups::read(&mut known.groups, room);
-        (usage.rx_bytes, usage.tx_bytes) = net::read(&ground.dir).unzip();
-        let lacking = usage.cpu_time.is_none()
-            || usage.memory_bytes.is_none()
-            || usage.pids.is_none()
-            || usage.read_bytes.is_none();
-        usage.by = Some(MeteredBy::Groups);
-        let (mut all, mut ended) = (Vec::new(), 0);
-        if lacking || processes {
-            if !*looked {
-                let before = self.table.files();
-                self.table.look(before + *room).map_err(failed)?;
-                *room = (before + *room).saturating_sub(self.table.files());
-                *looked = true;
-            }
-            let (table, first) = (&self.table, known.first);
-            // The first process waits for whoever starts programs in it, and for what lost its parent.
-            (all, ended) = (table.below(first), table.waited_for_by(first));
+fn read_one(
+    known: &mut HashMap<SandboxId, Known>,
+    ground: &Ground,
+    processes: bool,
+    round: &mut Round<'_>,
+) -> Outcome<Metered> {
+    let failed = |error: io::Error| Fault::io("reading what a sandbox uses", &error);
+    let known = match known.get_mut(&ground.id) {
+        Some(known) if known.lives() => known,
+        _ => {
+            let Some(fresh) = Known::new(&ground.dir).map_err(failed)? else {
+                known.remove(&ground.id);
+                return Err(absent());
+            };
+            known.entry(ground.id.clone()).insert_entry(fresh).into_mut()
         }
-        if lacking {
-            known.add_up(&mut usage, &all, ended, shares_left);
+    };
+    let mut usage = groups::read(&mut known.groups, &mut round.room);
+    (usage.rx_bytes, usage.tx_bytes) = known.net(&ground.dir).unzip();
+    let lacking = usage.cpu_time.is_none()
+        || usage.memory_bytes.is_none()
+        || usage.pids.is_none()
+        || usage.read_bytes.is_none();
+    usage.by = Some(MeteredBy::Groups);
+    let (mut all, mut ended) = (Vec::new(), 0);
+    if lacking || processes {
+        if !round.looked {
+            let most = round.table.files() + round.room;
+            round.table.look(&round.firsts, most).map_err(failed)?;
+            round.room = most.saturating_sub(round.table.files());
+            round.looked = true;
         }
-        let processes = if processes {
-            let numbers = all.iter().filter_map(|it| u32::try_from(it.pid).ok());
-            numbers.take(METERED_PROCESSES_MAX).collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Metered { usage, processes, gpus: Vec::new() })
+        // The first process waits for whoever starts programs in it, and for what lost its parent.
+        all = round.table.below(known.first);
+        ended = round.table.waited_for_by(known.first);
     }
+    if lacking {
+        known.add_up(&mut usage, &all, ended, round);
+    }
+    let processes = if processes {
+        let numbers = all.iter().filter_map(|it| u32::try_from(it.pid).ok());
+        numbers.take(METERED_PROCESSES_MAX).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Metered { usage, processes, gpus: Vec::new() })
 }
 
 impl Known {
     /// `None` where its first process is not there.
-    fn new(ground: &std::path::Path) -> io::Result<Option<Self>> {
+    fn new(ground: &Path) -> io::Result<Option<Self>> {
         let traces = Traces::read(ground)?;
         let Some(first) = traces.first else { return Ok(None) };
-        let Ok(stat) = Held::open(std::path::Path::new(&format!("/proc/{}/stat", first.pid)))
-        else {
-            return Ok(None);
-        };
-        // From here on the file is of that process and of no other.
+        let Some(pid) = first.alive()? else { return Ok(None) };
+        let Ok(itself) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(None) };
+        // Its number may be another's since it was looked up.
         if first.alive()?.is_none() {
             return Ok(None);
         }
         let groups = traces.groups.iter().map(|it| Group::new(it)).collect();
-        let seen = HashMap::new();
-        let it = Self { first: first.pid, stat, groups, shares: None, disk: None, seen };
+        let (net, shares, disk, seen) = (None, None, None, HashMap::new());
+        let it = Self { first: first.pid, itself, groups, net, shares, disk, seen };
         Ok(it.lives().then_some(it))
     }
 
-    /// Whether its first process is there.
+    /// Whether its first process has not ended.
     fn lives(&self) -> bool {
-        self.stat.read(&mut Vec::new(), 1).is_ok()
+        let mut asked = [PollFd::new(&self.itself, PollFlags::IN)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ended| ended == 0)
+    }
+
+    fn net(&mut self, ground: &Path) -> Option<(u64, u64)> {
+        if self.net.is_none() {
+            self.net = net::open(ground);
+        }
+        net::told(self.net.as_ref()?)
     }
 
     /// How many files it keeps open.
     fn files(&self) -> usize {
-        1 + self.groups.iter().map(Group::files).sum::<usize>()
+        let groups = self.groups.iter().map(Group::files).sum::<usize>();
+        1 + usize::from(self.net.is_some()) + groups
     }
 
     /// Puts in what no control group counts.
-    fn add_up(&mut self, usage: &mut Usage, all: &[Process], ended: u64, shares_left: &mut usize) {
+    fn add_up(&mut self, usage: &mut Usage, all: &[Process], ended: u64, round: &mut Round<'_>) {
         // A kernel of its own has its processes to itself.
         let opaque = all.iter().any(|it| it.opaque);
         if usage.pids.is_none() && !opaque {
@@ -214,12 +293,8 @@ impl Known {
             .collect();
         if usage.memory_bytes.is_none() {
             let resident: u64 = all.iter().map(|it| it.resident_bytes).sum();
-            let changed = self.shares.is_none_or(|it| it.1 != resident) || !busy.is_empty();
-            if changed && *shares_left > 0 {
-                self.shares = Some((shares(all, shares_left), resident));
-            }
-            let (base, then) = self.shares.unwrap_or((resident, resident));
-            usage.memory_bytes = Some((base + resident).saturating_sub(then));
+            let stirred = !busy.is_empty();
+            usage.memory_bytes = Some(self.memory(all, resident, stirred, round));
             usage.by = Some(MeteredBy::Processes);
         }
         if usage.read_bytes.is_none() && !opaque {
@@ -240,28 +315,48 @@ impl Known {
             self.seen.entry(it.key()).or_default().cpu_ticks = it.cpu_ticks;
         }
         if self.seen.len() > all.len() {
-            let alive: std::collections::HashSet<_> = all.iter().map(Process::key).collect();
+            let alive: HashSet<_> = all.iter().map(Process::key).collect();
             self.seen.retain(|key, _| alive.contains(key));
         }
     }
+
+    /// What these have of memory: their shares when those were read, and what came or went since.
+    fn memory(
+        &mut self,
+        all: &[Process],
+        resident: u64,
+        stirred: bool,
+        round: &mut Round<'_>,
+    ) -> u64 {
+        let now = clock::monotonic();
+        let due = self.shares.is_none_or(|it| {
+            let old = now.saturating_sub(it.at) >= METER_SHARES_EVERY;
+            it.resident != resident || (old && (it.stirred || stirred))
+        });
+        match (due, round.purse.is_empty()) {
+            (true, false) => {
+                let bytes = shares(all);
+                round.purse.spend(clock::monotonic().saturating_sub(now));
+                self.shares = Some(Shares { bytes, resident, at: now, stirred: false });
+            }
+            (true, true) => round.denied = true,
+            (false, _) => {}
+        }
+        let Some(shares) = &mut self.shares else { return resident };
+        shares.stirred |= stirred;
+        (shares.bytes + resident).saturating_sub(shares.resident)
+    }
 }
 
-/// What processes have of memory, what they share divided among those who do; of the biggest only, if there is no
-/// time for all.
-fn shares(all: &[Process], left: &mut usize) -> u64 {
+/// What processes have of memory, what they share divided among those who do.
+fn shares(all: &[Process]) -> u64 {
     let mut all: Vec<&Process> = all.iter().filter(|it| it.resident_bytes > 0).collect();
     all.sort_by_key(|it| std::cmp::Reverse(it.resident_bytes));
-    let mut sum = 0;
-    for it in all {
-        let share = if *left > 0 {
-            *left -= 1;
-            table::share(it.pid)
-        } else {
-            None
-        };
-        sum += share.unwrap_or(it.resident_bytes);
-    }
-    sum
+    let share = |(at, it): (usize, &&Process)| {
+        let share = if at < METER_SHARES_MAX { table::share(it.pid) } else { None };
+        share.unwrap_or(it.resident_bytes)
+    };
+    all.iter().enumerate().map(share).sum()
 }
 
 /// How many files may stay open: of what this process may have, what is not missed elsewhere.

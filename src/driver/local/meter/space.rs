@@ -9,7 +9,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -34,7 +34,13 @@ use crate::{
 #[derive(Default)]
 pub struct Space {
     shared: Arc<Mutex<Shared>>,
+    /// To the thread that walks. It stays: a thread more each second would make the kernel's count of what was started good
+    /// for nothing.
+    walker: Option<mpsc::Sender<Walk>>,
 }
+
+/// Whose tree is to be walked, and where that is.
+type Walk = (SandboxId, PathBuf);
 
 #[derive(Default)]
 struct Shared {
@@ -55,7 +61,7 @@ struct Known {
 
 impl Space {
     /// What each takes, as far as it was looked at; begins to look again where that is long ago.
-    pub fn read(&self, grounds: &[Ground]) -> Vec<Option<u64>> {
+    pub fn read(&mut self, grounds: &[Ground]) -> Vec<Option<u64>> {
         let now = clock::monotonic();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
@@ -70,17 +76,37 @@ impl Space {
         }
         let ids: HashSet<_> = grounds.iter().map(|it| &it.id).collect();
         shared.known.retain(|id, _| ids.contains(id));
-        let (of, id, dir) = (Arc::clone(&self.shared), next.id.clone(), next.dir.clone());
-        let began =
-            thread::Builder::new().name("space".to_owned()).spawn(move || walks(&of, id, dir));
-        match began {
-            Ok(_) => shared.walks = true,
-            Err(error) => {
-                tracing::debug!(%error, "looking at what sandboxes take on disk");
-                shared.rests_until = now + SPACE_EVERY;
-            }
+        let walk = (next.id.clone(), next.dir.clone());
+        // Before it may be over.
+        shared.walks = true;
+        drop(shared);
+        if let Err(error) = self.send(walk) {
+            tracing::debug!(%error, "looking at what sandboxes take on disk");
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            (shared.walks, shared.rests_until) = (false, now + SPACE_EVERY);
         }
         known
+    }
+
+    fn send(&mut self, walk: Walk) -> io::Result<()> {
+        let walk = match &self.walker {
+            Some(walker) => match walker.send(walk) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::SendError(walk)) => walk,
+            },
+            None => walk,
+        };
+        let (walker, walks_wanted) = mpsc::channel();
+        let of = Arc::clone(&self.shared);
+        thread::Builder::new().name("space".to_owned()).spawn(move || {
+            for (id, dir) in walks_wanted {
+                walks(&of, id, dir);
+            }
+        })?;
+        // Its end is held by the thread, which was just made.
+        walker.send(walk).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.walker = Some(walker);
+        Ok(())
     }
 }
 
@@ -209,7 +235,7 @@ mod tests {
         };
         let grounds =
             [ground("gone", dir.path().join("gone")), ground("there", dir.path().to_owned())];
-        let space = Space::default();
+        let mut space = Space::default();
         while !matches!(space.read(&grounds)[..], [None, Some(_)]) {
             thread::yield_now();
         }
@@ -225,7 +251,7 @@ mod tests {
             dir: dir.path().to_owned(),
             from: None,
         };
-        let space = Space::default();
+        let mut space = Space::default();
         assert_eq!(space.read(slice::from_ref(&ground)), [None]);
         let first = loop {
             if let [Some(bytes)] = space.read(slice::from_ref(&ground))[..] {

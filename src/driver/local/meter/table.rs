@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use super::{super::processes, held::Held};
+use crate::base::limits::{METER_STRANGE_AFTER, METER_STRANGE_EVERY};
 
 /// Longest line of /proc/PID/stat: a name of 64 bytes and some fifty numbers.
 const STAT_BYTES_MAX: usize = 2048;
@@ -80,25 +81,39 @@ pub fn time(ticks: u64) -> Duration {
 pub struct Table {
     children: HashMap<i32, Vec<Process>>,
     all: HashMap<i32, Process>,
+    /// The numbers of all that there were when they were listed last.
+    listed: Vec<i32>,
     files: HashMap<i32, Held>,
+    /// Those in no sandbox, and in how many looks they were in none.
+    strange: HashMap<i32, u32>,
+    looks: u32,
     /// How many had been started on this machine before they were listed.
     started: Option<u64>,
 }
 
 impl Table {
-    /// Looks at all of them; so many files may stay open.
-    pub fn look(&mut self, room: usize) -> io::Result<()> {
+    /// Looks at those that come from these, and at what may; so many files may stay open.
+    pub fn look(&mut self, firsts: &[i32], room: usize) -> io::Result<()> {
         self.children.clear();
         self.all.clear();
         // Nothing is new where nothing was started since.
         let started = started();
-        let listed = match started.is_some() && started == self.started {
-            true => self.files.keys().copied().collect(),
-            false => list()?,
-        };
+        if started.is_none() || started != self.started {
+            self.listed = list()?;
+            let listed: HashSet<i32> = self.listed.iter().copied().collect();
+            self.files.retain(|pid, _| listed.contains(pid));
+            self.strange.retain(|pid, _| listed.contains(pid));
+        }
+        self.started = started;
+        let every = self.looks.is_multiple_of(METER_STRANGE_EVERY);
+        self.looks = self.looks.wrapping_add(1);
         let mut files = std::mem::take(&mut self.files);
         let mut line = Vec::new();
-        for pid in &listed {
+        self.listed.retain(|pid| {
+            let looks = self.strange.get(pid).copied().unwrap_or_default();
+            if looks >= METER_STRANGE_AFTER && !every {
+                return true;
+            }
             // A number that was given out anew is another file.
             let held = files.remove(pid).filter(|it| it.read(&mut line, STAT_BYTES_MAX).is_ok());
             let held = held.or_else(|| {
@@ -107,7 +122,7 @@ impl Table {
                 Some(fresh)
             });
             // It may have ended by now.
-            let Some(held) = held else { continue };
+            let Some(held) = held else { return false };
             if let Some(it) = Process::parse(*pid, &line) {
                 self.children.entry(it.parent).or_default().push(it);
                 self.all.insert(*pid, it);
@@ -115,9 +130,27 @@ impl Table {
             if self.files.len() < room {
                 self.files.insert(*pid, held);
             }
-        }
-        self.started = started.filter(|_| self.files.len() == listed.len());
+            true
+        });
+        self.know(firsts);
         Ok(())
+    }
+
+    /// Of those that were looked at: who is strange.
+    fn know(&mut self, firsts: &[i32]) {
+        let below = firsts.iter().flat_map(|it| self.below(*it)).map(|it| it.pid);
+        let ours: HashSet<i32> = below.chain(firsts.iter().copied()).collect();
+        for pid in self.all.keys() {
+            if ours.contains(pid) {
+                self.strange.remove(pid);
+                continue;
+            }
+            let looks = self.strange.entry(*pid).or_default();
+            *looks = looks.saturating_add(1);
+            if *looks >= METER_STRANGE_AFTER {
+                self.files.remove(pid);
+            }
+        }
     }
 
     /// How many files it keeps open.
@@ -218,11 +251,12 @@ mod tests {
     fn this_process_has_a_share_and_a_place() {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         assert!(share(own).unwrap() > 1 << 16);
+        let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
         for room in [usize::MAX, 1, 0] {
             let mut table = Table::default();
-            for _ in 0..2 {
-                table.look(room).unwrap();
-                assert!(table.children.values().flatten().any(|it| it.pid == own));
+            for _ in 0..2 * METER_STRANGE_AFTER {
+                table.look(&[parent], room).unwrap();
+                assert!(table.below(parent).iter().any(|it| it.pid == own));
                 assert!(table.files() <= room);
             }
         }
@@ -230,15 +264,40 @@ mod tests {
 
     #[test]
     fn what_was_started_or_ended_since_is_seen() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
         let mut table = Table::default();
-        table.look(usize::MAX).unwrap();
+        for _ in 0..2 * METER_STRANGE_AFTER {
+            table.look(&[own], usize::MAX).unwrap();
+            let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            table.look(&[own], usize::MAX).unwrap();
+            assert!(table.below(own).iter().any(|it| it.pid == pid));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            table.look(&[own], usize::MAX).unwrap();
+            assert!(!table.all.contains_key(&pid) && !table.files.contains_key(&pid));
+        }
+    }
+
+    #[test]
+    fn what_is_in_no_sandbox_is_passed_over_but_now_and_then() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        table.look(usize::MAX).unwrap();
-        assert!(table.all.contains_key(&pid));
+        let mut table = Table::default();
+        let mut looked = |firsts: &[i32]| {
+            table.look(firsts, usize::MAX).unwrap();
+            (table.all.contains_key(&pid), table.files.contains_key(&pid))
+        };
+        for look in 1..=METER_STRANGE_AFTER {
+            assert_eq!(looked(&[]), (true, look < METER_STRANGE_AFTER));
+        }
+        assert_eq!(looked(&[]), (false, false));
+        // It was one of a sandbox all the time.
+        assert!((0..METER_STRANGE_EVERY).any(|_| looked(&[own]) == (true, true)));
+        assert_eq!(looked(&[own]), (true, true));
         child.kill().unwrap();
         child.wait().unwrap();
-        table.look(usize::MAX).unwrap();
-        assert!(!table.all.contains_key(&pid) && !table.files.contains_key(&pid));
+        assert_eq!(looked(&[own]), (false, false));
     }
 }
