@@ -8,6 +8,11 @@ use std::{
     path::Path,
 };
 
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
 /// In a ground: `RX TX` in a line, in bytes; RX = what came to its programs.
 pub const NET_FILE: &str = "net";
 
@@ -27,7 +32,7 @@ impl NetFile {
         let before = read(ground).unwrap_or_default();
         let mut how = OpenOptions::new();
         how.write(true).create(true).truncate(false).mode(0o600);
-        how.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        how.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let it = Self { file: how.open(ground.join(NET_FILE))? };
         it.write(before)?;
         Ok((it, before))
@@ -41,12 +46,14 @@ impl NetFile {
 
 /// That file, to be read again and again; `None` where nobody counts.
 pub fn open(ground: &Path) -> Option<File> {
-    let mut how = OpenOptions::new();
-    how.read(true);
-    how.custom_flags(
-        (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
-    );
-    let file = how.open(ground.join(NET_FILE)).ok()?;
+    // That it was read is written down nowhere: nobody asks, and it costs more than the reading.
+    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let path = ground.join(NET_FILE);
+    let opened = match rustix::fs::open(&path, how | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::open(&path, how, Mode::empty()),
+        other => other,
+    };
+    let file = File::from(opened.ok()?);
     file.metadata().is_ok_and(|it| it.is_file()).then_some(file)
 }
 

@@ -15,6 +15,10 @@ pub const METER_SHARES_MAX: usize = 64;
 pub const METER_SHARES_WITHIN: Duration = Duration::from_millis(2);
 /// It is read anew where a process has more or less in memory than before, or did something and it was so long ago.
 pub const METER_SHARES_EVERY: Duration = Duration::from_secs(30);
+/// A sandbox that needed less time on processors than this since it was read as a whole is quiet: nothing but that time is
+/// read of it, for so many readings. In it a program gets some 10 MB at most.
+pub const METER_STIRS: Duration = Duration::from_millis(1);
+pub const METER_WHOLE_EVERY: u32 = 5;
 /// Processes that were in no sandbox for so many readings are passed over, but in one of so many: a number may have been
 /// given out anew.
 pub const METER_STRANGE_AFTER: u32 = 5;

@@ -26,7 +26,8 @@ pub struct Group {
     unified: bool,
     files: Vec<File>,
     readings: u32,
-    /// How many more files may stay open.
+    /// How many files it keeps open, and how many more may stay so.
+    open: usize,
     room: usize,
     /// What it had in memory when the rest was told of that.
     memory: Option<u64>,
@@ -37,8 +38,9 @@ struct File {
     name: &'static str,
     held: Option<Held>,
     found: Found,
-    /// What was in it when it was read last.
+    /// What was in it when it was read last, and in which reading that was.
     bytes: Vec<u8>,
+    read_in: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,29 +56,37 @@ impl Group {
     pub fn new(path: &Path) -> Self {
         let unified = path.join("cgroup.controllers").exists();
         let (path, files) = (path.to_owned(), Vec::new());
-        Self { path, unified, files, readings: 0, room: 0, memory: None }
+        Self { path, unified, files, readings: 0, open: 0, room: 0, memory: None }
     }
 
     /// How many files it keeps open.
     pub fn files(&self) -> usize {
-        self.files.iter().filter(|it| it.held.is_some()).count()
+        self.open
     }
 
-    /// What is in a file, as it was when it was read last: it is read each so many readings.
+    /// What is in a file, as it was when it was read last: that is so many readings ago at most.
     fn text(&mut self, name: &'static str, every: u32) -> Option<&str> {
         let at = self.files.iter().position(|it| it.name == name).unwrap_or_else(|| {
-            let fresh = File { name, held: None, found: Found::Unread, bytes: Vec::new() };
-            self.files.push(fresh);
+            let (held, found, bytes) = (None, Found::Unread, Vec::new());
+            self.files.push(File { name, held, found, bytes, read_in: 0 });
             self.files.len() - 1
         });
         let file = self.files.get_mut(at)?;
+        let ago = self.readings.wrapping_sub(file.read_in);
         let due = match file.found {
             Found::Unread => true,
-            Found::Read => self.readings.is_multiple_of(every),
-            Found::Missing => self.readings.is_multiple_of(METER_MISSING_EVERY),
+            Found::Read => ago >= every,
+            Found::Missing => ago >= METER_MISSING_EVERY,
         };
         if due {
-            file.read(&self.path, &mut self.room);
+            file.read_in = self.readings;
+            let held = file.held.is_some();
+            file.read(&self.path, held || self.room > 0);
+            match (held, file.held.is_some()) {
+                (true, false) => (self.open, self.room) = (self.open - 1, self.room + 1),
+                (false, true) => (self.open, self.room) = (self.open + 1, self.room - 1),
+                _ => {}
+            }
         }
         let there = file.found == Found::Read;
         there.then(|| str::from_utf8(&file.bytes).ok())?
@@ -84,6 +94,13 @@ impl Group {
 
     fn number(&mut self, name: &'static str, every: u32) -> Option<u64> {
         self.text(name, every)?.trim().parse().ok()
+    }
+
+    fn cpu_time(&mut self) -> Option<Duration> {
+        match self.unified {
+            true => named(self.text("cpu.stat", ALWAYS)?, "usage_usec").map(micros),
+            false => self.number("cpuacct.usage", ALWAYS).map(Duration::from_nanos),
+        }
     }
 
     /// How often that is read which goes with what is in memory: seldom where this is what it was.
@@ -94,23 +111,20 @@ impl Group {
 }
 
 impl File {
-    fn read(&mut self, group: &Path, room: &mut usize) {
-        if let Some(held) = &self.held {
-            if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() {
-                return;
-            }
-            // It may be of a group that is gone, and another there by now.
-            self.held = None;
-            *room += 1;
+    /// It stays open where it `may`.
+    fn read(&mut self, group: &Path, may: bool) {
+        if let Some(held) = &self.held
+            && held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok()
+        {
+            return;
         }
+        // It may be of a group that is gone, and another there by now.
+        self.held = None;
         self.found = Found::Unread;
         match Held::open(&group.join(self.name)) {
             Ok(held) if held.read(&mut self.bytes, FILE_BYTES_MAX).is_ok() => {
                 self.found = Found::Read;
-                if *room > 0 {
-                    *room -= 1;
-                    self.held = Some(held);
-                }
+                self.held = Some(held).filter(|_| may);
             }
             // Only what is not there is not looked for again at once.
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.found = Found::Missing,
@@ -119,16 +133,31 @@ impl File {
     }
 }
 
-/// Reads what these groups of one sandbox count; what they don't is `None`. So many files more may stay open.
+/// Begins a reading of these groups of one sandbox with the time it had on processors; `None` where none of them counts it.
+/// So many files more may stay open.
+pub fn begin(groups: &mut [Group], room: &mut usize) -> Option<Duration> {
+    for group in &mut *groups {
+        group.readings = group.readings.wrapping_add(1);
+    }
+    // As below: of several that count it the last is believed.
+    groups.iter_mut().rev().find_map(|group| {
+        group.room = *room;
+        let time = group.cpu_time();
+        *room = group.room;
+        time
+    })
+}
+
+/// Reads the rest; what these groups don't count is `None`.
 pub fn read(groups: &mut [Group], room: &mut usize) -> Usage {
     let mut usage = Usage::default();
     for group in groups {
         group.room = *room;
+        usage.cpu_time = group.cpu_time().or(usage.cpu_time);
         match group.unified {
             true => unified(&mut usage, group),
             false => legacy(&mut usage, group),
         }
-        group.readings = group.readings.wrapping_add(1);
         *room = group.room;
     }
     usage
@@ -150,7 +179,6 @@ fn sum(text: &str, name: &str) -> Option<u64> {
 
 fn unified(usage: &mut Usage, group: &mut Group) {
     if let Some(stat) = group.text("cpu.stat", ALWAYS) {
-        usage.cpu_time = named(stat, "usage_usec").map(micros);
         usage.throttled_time = named(stat, "throttled_usec").map(micros);
     }
     if let Some(max) = group.text("cpu.max", METER_LIMITS_EVERY) {
@@ -185,9 +213,6 @@ fn unified(usage: &mut Usage, group: &mut Group) {
 }
 
 fn legacy(usage: &mut Usage, group: &mut Group) {
-    if let Some(nanos) = group.number("cpuacct.usage", ALWAYS) {
-        usage.cpu_time = Some(Duration::from_nanos(nanos));
-    }
     let quota = group
         .text("cpu.cfs_quota_us", METER_LIMITS_EVERY)
         .and_then(|it| it.trim().parse::<i64>().ok());
@@ -236,6 +261,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    fn read(groups: &mut [Group], room: &mut usize) -> Usage {
+        let time = begin(groups, room);
+        let usage = super::read(groups, room);
+        assert_eq!(time, usage.cpu_time);
+        usage
+    }
 
     fn group(files: &[(&str, &str)]) -> (tempfile::TempDir, Usage) {
         let home = tempfile::tempdir().unwrap();
@@ -366,6 +398,7 @@ mod tests {
         assert_eq!((group.files(), group.room), (1, 0));
         child.kill().unwrap();
         child.wait().unwrap();
+        group.readings += 1;
         assert_eq!(group.text("stat", ALWAYS), None);
         assert_eq!((group.files(), group.room), (0, 1));
         group.path = PathBuf::from("/proc/self");
