@@ -247,6 +247,8 @@ pub enum Act {
     CaptureMouse(bool),
     /// Forget what the terminal shows and draw it whole.
     Redraw,
+    /// Hubs that are looked for are looked for at once.
+    LookNow,
     Suspend,
     Quit,
 }

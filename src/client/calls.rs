@@ -111,6 +111,10 @@ impl Runtime for Client {
         Some(self.shared.watch_link())
     }
 
+    fn look_now(&self) {
+        self.shared.hurried.notify_waiters();
+    }
+
     async fn hub(&self) -> Outcome<HubStatus> {
         let wires = self.shared.wires()?;
         let mut hub = wires.hub();

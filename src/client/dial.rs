@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
         limits::{
             CERTIFICATE_WITHIN, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_EVERY,
@@ -87,6 +87,8 @@ pub(super) struct Dialled {
     pub(super) wires: Arc<Wires>,
     pub(super) attendance: Streaming<AttendResponse>,
     pub(super) rtt: Duration,
+    /// When what let us in ends; `None` = that is not known here.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
@@ -130,7 +132,7 @@ pub(super) async fn dial(
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires);
     wires.role = role_in("welcome.role", welcome.role()).unwrap_or(Role::Admin);
-    Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
+    Ok(Dialled { wires: Arc::new(wires), attendance, rtt, until: way.until() })
 }
 
 fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {

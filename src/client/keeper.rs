@@ -40,12 +40,16 @@ struct Parting {
 pub(super) async fn keep(shared: Weak<Shared>, first: Dialled) {
     let mut dialled = first;
     loop {
-        let parting = {
+        let mut parting = {
             let Some(shared) = shared.upgrade() else { return };
             let (link, watched) = (shared.link.clone(), shared.watched.clone());
             drop(shared);
             attend(&link, &watched, &dialled.wires, dialled.attendance, dialled.rtt).await
         };
+        if dialled.until.is_some_and(|it| it <= clock::wall()) {
+            let reason = "the token that let this in has ended".to_owned();
+            parting = Parting { reason, ..parting };
+        }
         tracing::warn!(reason = parting.reason, "the link to the hub is down");
         let Some(again) = search(&shared, parting).await else { return };
         let Some(shared) = shared.upgrade() else { return };
@@ -129,12 +133,16 @@ fn slept_since(slept: Duration) -> bool {
     clock::asleep() > slept + SLEPT_MIN
 }
 
-/// Waits; not on when this machine slept meanwhile, and tells that.
-pub(super) async fn rest(pause: Duration) -> bool {
+/// Waits; not on when this machine slept meanwhile or somebody is in a hurry, and tells that.
+pub(super) async fn rest(pause: Duration, hurried: &Notify) -> bool {
     let (slept, mut left) = (clock::asleep(), pause);
+    let mut hurried = std::pin::pin!(hurried.notified());
     while !left.is_zero() {
         let step = left.min(AWAKE_LOOKED_AT_EVERY);
-        tokio::time::sleep(step).await;
+        tokio::select! {
+            () = &mut hurried => return true,
+            () = tokio::time::sleep(step) => {}
+        }
         if slept_since(slept) {
             return true;
         }
@@ -148,6 +156,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
     let since = clock::monotonic();
     let mut reason = parting.reason;
     let (mut pauses, mut last) = (Pauses::default(), None);
+    let hurried = shared.upgrade()?.hurried.clone();
     let starts_after = {
         let shared = shared.upgrade()?;
         let broken = shared.wires.send_replace(None);
@@ -176,7 +185,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
             let down = Link::Down { since, reason: reason.clone(), next_try };
             shared.upgrade()?.link.send_replace(down);
         }
-        if rest(wait).await {
+        if rest(wait, &hurried).await {
             pauses = Pauses::default();
         }
         let shared = shared.upgrade()?;
@@ -267,6 +276,18 @@ mod tests {
         // Once it is mended, and something else is in the way, it is looked for as ever.
         assert!(pauses.after(Some(&Fault::lost("no route"))) <= RETRY_AFTER_MAX);
         assert!(tries(None).0 >= 120);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_in_a_hurry_ends_a_pause() {
+        let hurried = Notify::new();
+        let rests = rest(Duration::MAX, &hurried);
+        let hurry = async {
+            tokio::task::yield_now().await;
+            hurried.notify_waiters();
+        };
+        assert!(tokio::join!(rests, hurry).0);
+        assert!(!rest(Duration::ZERO, &hurried).await);
     }
 
     #[test]

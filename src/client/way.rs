@@ -220,6 +220,14 @@ impl Way {
         Identity { client: client.unwrap_or(identity.client), ..identity }
     }
 
+    /// When what is shown on it ends, as that says itself.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Https { shows: Shows::Token(_, Some(carried)), .. } => carried.until,
+            _ => None,
+        }
+    }
+
     /// Asks for the next certificate, where there is one and it is time.
     pub(super) async fn renew(&self, wires: &Wires) -> Outcome<()> {
         let Self::Https { shows: Shows::Kept(dir), .. } = self else { return Ok(()) };

@@ -83,9 +83,10 @@ mod tests {
         assert_eq!(read(dir.path()), None);
         let (file, before) = NetFile::open(dir.path()).unwrap();
         assert_eq!((before, read(dir.path())), ((0, 0), Some((0, 0))));
+        let held = open(dir.path()).unwrap();
         for sums in [(u64::MAX, 7), (12, u64::MAX), (3, 4)] {
             file.write(sums).unwrap();
-            assert_eq!(read(dir.path()), Some(sums));
+            assert_eq!((read(dir.path()), told(&held)), (Some(sums), Some(sums)));
         }
         assert_eq!(NetFile::open(dir.path()).unwrap().1, (3, 4));
         fs::write(dir.path().join(NET_FILE), "12 x\n").unwrap();

@@ -15,6 +15,11 @@ const FORM: u8 = 1;
 /// The hash of the rest, cut: it is against slips of whoever copies it, not against intent.
 const CHECK_BYTES: usize = 4;
 
+/// Whether there is an invite in a text, whatever else.
+pub fn is_in(text: &str) -> bool {
+    text.contains(SCHEME)
+}
+
 /// What an invite is worth. It prints as dots.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InviteToken {

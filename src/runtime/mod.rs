@@ -283,6 +283,9 @@ pub trait Runtime: files::Files + access::Access {
         None
     }
 
+    /// A hub that is being looked for is looked for at once, and not when its pause is over.
+    fn look_now(&self) {}
+
     /// The hubs behind this, as they come, change and go, the first one first; `None` = it is one hub.
     fn hubs(&self) -> Option<watch::Receiver<Arc<Vec<HubSeen>>>> {
         None

@@ -17,6 +17,7 @@ pub mod lane;
 mod picture;
 pub mod pictures;
 pub mod probe;
+mod reads;
 mod signals;
 pub mod terminal;
 mod timeline;

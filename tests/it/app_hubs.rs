@@ -465,6 +465,16 @@ fn contexts_are_added_and_taken_out_by_the_command_line() {
     assert!(acts.contains(&added), "{acts:?}");
     console.answer(|it| matches!(it, Act::Contexts(_)), Reply::Nothing);
     assert!(console.picture().contains("far is a hub of this console"), "{}", console.picture());
+    // What was typed is there again, but for what lets somebody in.
+    console.keys(":");
+    console.text("context add other sandwatch-invite:abcd");
+    let acts = console.keys("enter");
+    assert!(acts.iter().any(|it| matches!(it, Act::Contexts(_))), "{acts:?}");
+    console.answer(|it| matches!(it, Act::Contexts(_)), Reply::Nothing);
+    console.keys(": up");
+    let picture = console.picture();
+    assert!(picture.contains(":context add far ssh://far.example.org"), "{picture}");
+    console.keys("esc");
     for (line, says) in [
         ("context rm nowhere", "no context `nowhere` here"),
         ("context add a/b ssh://x", "a/b"),

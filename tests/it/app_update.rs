@@ -403,9 +403,14 @@ fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
         assert!(console.state.take_dirty());
         assert!(console.picture().contains(expected), "{}", console.picture());
     }
+    // Whoever does not wait for the next look has it at once.
+    assert_eq!(console.keys("R"), [Act::LookNow]);
+    assert!(console.picture().contains("looking for 1 hub"), "{}", console.picture());
     let acts = console.send(Msg::Link(Link::Up(None)));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
     assert!(console.picture().contains("hello from before"));
+    assert_eq!(console.keys("R"), []);
+    assert!(console.picture().contains("no hub is down"), "{}", console.picture());
 }
 
 #[test]

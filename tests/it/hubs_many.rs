@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -87,6 +90,21 @@ struct Refusing;
 impl Opener for Refusing {
     async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         Err(Fault::lost("it says no"))
+    }
+}
+
+const LOCKED: u32 = 16;
+
+/// One that only a person can mend, which takes time; it counts how often it was tried.
+struct Locked(Arc<AtomicU32>);
+
+#[async_trait]
+impl Opener for Locked {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0..LOCKED => Err(Fault::denied("Permission denied (publickey)").standing()),
+            _ => Ok(Arc::new(Deaf)),
+        }
     }
 }
 
@@ -280,6 +298,18 @@ async fn hubs_that_never_answer_or_refuse_hold_up_nothing() {
     let no = seen(&many).into_iter().find(|it| it.name == "no").unwrap();
     let Link::Down { reason, .. } = no.link else { panic!("{no:?}") };
     assert_eq!(reason, "it says no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_wait_has_a_hub_looked_for_at_once() {
+    let tried = Arc::new(AtomicU32::new(0));
+    let many = Many::new(who("me").client, contact("locked", Locked(tried.clone())), None);
+    // By itself it would be tried so often within half an hour.
+    while !is_up(&many, HubNumber::FIRST) {
+        many.look_now();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(tried.load(Ordering::Relaxed), 1 + LOCKED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,9 @@ actions! {
     Contexts, "app.contexts", Global, None, "Contexts",
         "Add a hub to this console, or take one out.",
         [], "context" Context;
+    Reconnect, "app.reconnect", Global, None, "Reconnect",
+        "Look at once for hubs that are down.",
+        [Global "R", Prefix "R"], "reconnect" Nothing;
     NextPlace, "app.next", Global, None, "Next place",
         "Move between the fleet and the panes, left to right.",
         [Global "tab", Prefix "o"];

@@ -106,6 +106,7 @@ impl Turn<'_> {
             }
             Action::Doctor => self.open_doctor(argument),
             Action::Contexts => self.change_contexts(argument),
+            Action::Reconnect => self.reconnect(),
             Action::NextPlace => self.step_place(true),
             Action::PreviousPlace => self.step_place(false),
             Action::Suspend => {

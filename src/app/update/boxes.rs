@@ -15,7 +15,7 @@ use crate::{
         id::HubNumber,
         limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX},
     },
-    model::event::Level,
+    model::{event::Level, invite},
 };
 
 /// Names offered by completion.
@@ -248,9 +248,12 @@ impl Turn<'_> {
             LineKind::DenySay { ask, digest } => self.deny_said(&ask, &digest, &text),
             LineKind::Command if text.is_empty() => {}
             LineKind::Command => {
-                self.state.history.retain(|it| *it != text);
-                self.state.history.push_front(text.clone());
-                self.state.history.truncate(HISTORY_MAX);
+                // What lets somebody in is not shown to whoever looks back.
+                if !invite::is_in(&text) {
+                    self.state.history.retain(|it| *it != text);
+                    self.state.history.push_front(text.clone());
+                    self.state.history.truncate(HISTORY_MAX);
+                }
                 self.command(&text);
             }
         }

@@ -3,16 +3,33 @@
 use super::Turn;
 use crate::{
     app::{
+        Link,
         dialog::Deed,
         effect::{Act, ContextChange},
         state::{LineKind, Pending},
     },
-    base::{secret::Secret, text::visible},
+    base::{
+        secret::Secret,
+        text::{count, visible},
+    },
     config::contexts::ContextName,
     model::event::Level,
 };
 
 impl Turn<'_> {
+    /// Those that are down are not waited for any longer.
+    pub(super) fn reconnect(&mut self) {
+        let looks = match &self.state.link {
+            Link::Down { .. } => 1.max(self.state.hubs.down()),
+            _ => self.state.hubs.down(),
+        };
+        if looks == 0 {
+            return self.notice(Level::Info, "no hub is down");
+        }
+        self.start(Act::LookNow, None);
+        self.notice(Level::Info, &format!("looking for {}", count(looks, "hub")));
+    }
+
     /// `add NAME PLACE` or `rm NAME`.
     pub(super) fn change_contexts(&mut self, argument: &str) {
         let words: Vec<&str> = argument.split_whitespace().collect();

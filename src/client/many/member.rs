@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Member {
     left_out: AtomicU64,
     runtime: watch::Sender<Option<Arc<dyn Runtime>>>,
     keeper: Mutex<Option<AbortHandle>>,
+    /// Rung when it is to be reached at once.
+    hurried: Arc<Notify>,
 }
 
 impl Drop for Member {
@@ -79,6 +81,7 @@ impl Member {
             left_out: AtomicU64::new(0),
             runtime: watch::Sender::new(known),
             keeper: Mutex::new(None),
+            hurried: Arc::new(Notify::new()),
         });
         let keeper = tokio::spawn(keep(Arc::downgrade(&it), contact.opener, bell));
         *it.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper.abort_handle());
@@ -116,6 +119,12 @@ impl Member {
         let news = *silent != why;
         *silent = why;
         news
+    }
+
+    /// It is reached at once, where it is not.
+    pub(super) fn look_now(&self) {
+        self.hurried.notify_waiters();
+        self.runtime.borrow().iter().for_each(|it| it.look_now());
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -160,9 +169,10 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
             let Some(member) = it.upgrade() else { return };
             let (reason, next_try) = (fault.message().to_owned(), clock::monotonic() + wait);
             member.set_link(Link::Down { since: began, reason, next_try });
+            let hurried = member.hurried.clone();
             drop(member);
             ring(&bell);
-            if rest(wait).await {
+            if rest(wait, &hurried).await {
                 pauses = Pauses::default();
             }
         },

@@ -67,6 +67,10 @@ impl Runtime for Many {
         Some(self.seen.subscribe())
     }
 
+    fn look_now(&self) {
+        self.members.borrow().iter().for_each(|it| it.look_now());
+    }
+
     fn one(&self, hub: HubNumber) -> Option<Arc<dyn Runtime>> {
         Some(Arc::new(self.hub_of(hub).ok()?))
     }

@@ -65,6 +65,7 @@ impl Console {
                 self.canvas.redraw();
                 self.touched = Touched::All;
             }
+            Act::LookNow => self.runner.look_now(),
             Act::Suspend => self.suspend(),
             Act::Files(files) => {
                 if let FilesAct::Edit(copy) = *files {

@@ -103,6 +103,23 @@ impl Group {
         }
     }
 
+    fn disk(&mut self) -> Option<(u64, u64)> {
+        if self.unified {
+            let stat = self.text("io.stat", ALWAYS)?;
+            // No line = nothing was read or written yet.
+            return Some((sum(stat, "rbytes=").unwrap_or(0), sum(stat, "wbytes=").unwrap_or(0)));
+        }
+        let served = self.text("blkio.throttle.io_service_bytes", ALWAYS)?;
+        let of = |word: &str| {
+            let numbers = served.lines().filter_map(|it| {
+                let mut fields = it.split_whitespace().skip(1);
+                (fields.next()? == word).then(|| fields.next()?.parse::<u64>().ok())?
+            });
+            numbers.sum::<u64>()
+        };
+        Some((of("Read"), of("Write")))
+    }
+
     /// How often that is read which goes with what is in memory: seldom where this is what it was.
     fn memory_every(&mut self, used: u64) -> u32 {
         let before = self.memory.replace(used);
@@ -148,12 +165,25 @@ pub fn begin(groups: &mut [Group], room: &mut usize) -> Option<Duration> {
     })
 }
 
+/// What was read from disks and written, in bytes: the kernel writes what a sandbox left to it also while that does nothing.
+pub fn disk(groups: &mut [Group], room: &mut usize) -> Option<(u64, u64)> {
+    groups.iter_mut().rev().find_map(|group| {
+        group.room = *room;
+        let disk = group.disk();
+        *room = group.room;
+        disk
+    })
+}
+
 /// Reads the rest; what these groups don't count is `None`.
 pub fn read(groups: &mut [Group], room: &mut usize) -> Usage {
     let mut usage = Usage::default();
     for group in groups {
         group.room = *room;
         usage.cpu_time = group.cpu_time().or(usage.cpu_time);
+        if let Some(disk) = group.disk() {
+            (usage.read_bytes, usage.write_bytes) = (Some(disk.0), Some(disk.1));
+        }
         match group.unified {
             true => unified(&mut usage, group),
             false => legacy(&mut usage, group),
@@ -199,11 +229,6 @@ fn unified(usage: &mut Usage, group: &mut Group) {
         let limit = group.number("pids.max", METER_LIMITS_EVERY);
         (usage.pids, usage.pids_limit) = but_first(pids, limit);
     }
-    if let Some(stat) = group.text("io.stat", ALWAYS) {
-        // No line = nothing was read or written yet.
-        usage.read_bytes = sum(stat, "rbytes=").or(Some(0));
-        usage.write_bytes = sum(stat, "wbytes=").or(Some(0));
-    }
     let mut some = |file| group.text(file, METER_PRESSURE_EVERY).and_then(Pressure::told);
     usage.pressure = Pressure {
         cpu: some("cpu.pressure"),
@@ -239,16 +264,6 @@ fn legacy(usage: &mut Usage, group: &mut Group) {
         let limit = group.number("pids.max", METER_LIMITS_EVERY);
         (usage.pids, usage.pids_limit) = but_first(pids, limit);
     }
-    if let Some(served) = group.text("blkio.throttle.io_service_bytes", ALWAYS) {
-        let of = |word: &str| {
-            let numbers = served.lines().filter_map(|it| {
-                let mut fields = it.split_whitespace().skip(1);
-                (fields.next()? == word).then(|| fields.next()?.parse::<u64>().ok())?
-            });
-            numbers.sum::<u64>()
-        };
-        (usage.read_bytes, usage.write_bytes) = (Some(of("Read")), Some(of("Write")));
-    }
 }
 
 /// The first process is counted by the kernel and is not the sandbox's own.
@@ -264,8 +279,9 @@ mod tests {
 
     fn read(groups: &mut [Group], room: &mut usize) -> Usage {
         let time = begin(groups, room);
+        let disk = disk(groups, room);
         let usage = super::read(groups, room);
-        assert_eq!(time, usage.cpu_time);
+        assert_eq!((time, disk), (usage.cpu_time, usage.read_bytes.zip(usage.write_bytes)));
         usage
     }
 

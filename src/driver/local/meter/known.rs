@@ -11,6 +11,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
     process::{PidfdFlags, pidfd_open},
 };
 
@@ -24,8 +25,9 @@ use crate::{
     base::{
         clock,
         limits::{
-            METER_SHARES_EVERY, METER_SHARES_MAX, METER_SHARES_WITHIN, METER_STIRS,
-            METER_WHOLE_EVERY, METERED_PROCESSES_MAX,
+            METER_SHARES_EVERY, METER_SHARES_MAX, METER_SHARES_OF_ONE_WITHIN,
+            METER_SHARES_OWED_MAX, METER_SHARES_REST, METER_SHARES_WITHIN, METER_STIRS,
+            METERED_PROCESSES_MAX,
         },
     },
     driver::net,
@@ -50,7 +52,8 @@ impl Purse {
     }
 
     fn spend(&mut self, spent: Duration) {
-        self.owed += spent.saturating_sub(self.left);
+        let owed = self.owed + spent.saturating_sub(self.left);
+        self.owed = owed.min(METER_SHARES_WITHIN * METER_SHARES_OWED_MAX);
         self.left = self.left.saturating_sub(spent);
     }
 }
@@ -76,8 +79,6 @@ struct Last {
     usage: Usage,
     /// Its groups did not tell all of it.
     lacked: bool,
-    /// How many readings ago.
-    readings: u32,
 }
 
 /// Its shares of memory when they were last read.
@@ -88,6 +89,8 @@ struct Shares {
     resident: u64,
     /// `clock::monotonic`.
     at: Duration,
+    /// How long that took.
+    took: Duration,
     /// One of them did something since.
     stirred: bool,
 }
@@ -127,44 +130,60 @@ impl Known {
     /// Whether its first process has not ended.
     pub fn lives(&self) -> bool {
         let mut asked = [PollFd::new(&self.itself, PollFlags::IN)];
-        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ended| ended == 0)
+        retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))).is_ok_and(|ended| ended == 0)
     }
 
-    pub fn net(&mut self, ground: &Path) -> Option<(u64, u64)> {
-        if self.net.is_none() {
-            self.net = net::open(ground);
+    /// What came and went over its network; the file of it stays open where there is room.
+    fn net(&mut self, ground: &Path, room: &mut usize) -> Option<(u64, u64)> {
+        if let Some(net) = &self.net {
+            return net::told(net);
         }
-        net::told(self.net.as_ref()?)
+        let net = net::open(ground)?;
+        let told = net::told(&net);
+        if *room > 0 {
+            *room -= 1;
+            self.net = Some(net);
+        }
+        told
     }
 
-    /// How many files it keeps open.
+    /// How many files it keeps open, beside the one that is its first process.
     pub fn files(&self) -> usize {
         let groups = self.groups.iter().map(Group::files).sum::<usize>();
-        1 + usize::from(self.net.is_some()) + groups
+        usize::from(self.net.is_some()) + groups
     }
 
-    /// What its groups tell. Of one that is quiet nothing else is asked, unless its processes are wanted.
-    pub fn glance(&mut self, processes: bool, room: &mut usize) -> Glance {
+    /// What its groups tell, and its network. Of one that is quiet little is asked, unless it is to be read as a `whole`.
+    pub fn glance(&mut self, ground: &Path, whole: bool, room: &mut usize) -> Glance {
         let time = groups::begin(&mut self.groups, room);
-        if !processes && let Some(usage) = self.quiet(time) {
-            return Glance { usage, whole: false, lacks: false };
-        }
-        let mut usage = groups::read(&mut self.groups, room);
-        usage.by = Some(MeteredBy::Groups);
-        Glance { usage, whole: true, lacks: lacks(&usage) }
+        let quiet = if whole { None } else { self.quiet(time) };
+        let mut glance = match quiet {
+            Some(mut usage) => {
+                if let Some(disk) = groups::disk(&mut self.groups, room) {
+                    (usage.read_bytes, usage.write_bytes) = (Some(disk.0), Some(disk.1));
+                }
+                Glance { usage, whole: false, lacks: false }
+            }
+            None => {
+                let usage = groups::read(&mut self.groups, room);
+                let usage = Usage { by: Some(MeteredBy::Groups), ..usage };
+                Glance { usage, whole: true, lacks: lacks(&usage) }
+            }
+        };
+        let net = self.net(ground, room);
+        (glance.usage.rx_bytes, glance.usage.tx_bytes) = net.unzip();
+        glance
     }
 
     /// What it used when it was read as a whole, where it did next to nothing since.
-    fn quiet(&mut self, time: Option<Duration>) -> Option<Usage> {
-        let last = self.last.as_mut()?;
+    fn quiet(&self, time: Option<Duration>) -> Option<Usage> {
+        let last = self.last.as_ref()?;
         let since = time?.saturating_sub(last.usage.cpu_time?);
-        last.readings += 1;
-        let quiet = since < METER_STIRS && last.readings < METER_WHOLE_EVERY;
-        quiet.then_some(Usage { cpu_time: time, ..last.usage })
+        (since < METER_STIRS).then_some(Usage { cpu_time: time, ..last.usage })
     }
 
     pub fn remember(&mut self, Glance { usage, lacks, .. }: &Glance) {
-        self.last = Some(Last { usage: *usage, lacked: *lacks, readings: 0 });
+        self.last = Some(Last { usage: *usage, lacked: *lacks });
     }
 
     /// Whether its groups don't tell all.
@@ -230,15 +249,13 @@ impl Known {
     /// Reads its shares of memory, where they may be others by now. Tells whether there was time for it.
     fn share(&mut self, all: &[Process], resident: u64, stirred: bool, purse: &mut Purse) -> bool {
         let now = clock::monotonic();
-        let due = self.shares.is_none_or(|it| {
-            let old = now.saturating_sub(it.at) >= METER_SHARES_EVERY;
-            it.resident != resident || (old && (it.stirred || stirred))
-        });
+        let due = self.shares.is_none_or(|it| it.is_due(resident, stirred, now));
         let in_time = !due || !purse.is_empty();
         if due && in_time {
-            let bytes = shares(all);
-            purse.spend(clock::monotonic().saturating_sub(now));
-            self.shares = Some(Shares { bytes, resident, at: now, stirred: false });
+            let bytes = shares(all, now + METER_SHARES_OF_ONE_WITHIN);
+            let took = clock::monotonic().saturating_sub(now);
+            purse.spend(took);
+            self.shares = Some(Shares { bytes, resident, at: now, took, stirred: false });
         } else if let Some(shares) = &mut self.shares {
             shares.stirred |= stirred;
         }
@@ -260,12 +277,22 @@ fn lacks(usage: &Usage) -> bool {
         || usage.read_bytes.is_none()
 }
 
-/// What processes have of memory, what they share divided among those who do.
-fn shares(all: &[Process]) -> u64 {
+impl Shares {
+    /// Whether they may be others by now, and it is not too soon to look.
+    fn is_due(&self, resident: u64, stirred: bool, now: Duration) -> bool {
+        let ago = now.saturating_sub(self.at);
+        let stirred = ago >= METER_SHARES_EVERY && (self.stirred || stirred);
+        (self.resident != resident || stirred) && ago >= self.took.saturating_mul(METER_SHARES_REST)
+    }
+}
+
+/// What processes have of memory, what they share divided among those who do, as far as that is known until then.
+fn shares(all: &[Process], until: Duration) -> u64 {
     let mut all: Vec<&Process> = all.iter().filter(|it| it.resident_bytes > 0).collect();
     all.sort_by_key(|it| std::cmp::Reverse(it.resident_bytes));
     let share = |(at, it): (usize, &&Process)| {
-        let share = if at < METER_SHARES_MAX { table::share(it.pid) } else { None };
+        let may = at < METER_SHARES_MAX && clock::monotonic() < until;
+        let share = if may { table::share(it.pid) } else { None };
         share.unwrap_or(it.resident_bytes)
     };
     all.iter().enumerate().map(share).sum()
@@ -287,5 +314,31 @@ mod tests {
             purse.fill();
             assert_eq!(!purse.is_empty(), left);
         }
+    }
+
+    #[test]
+    fn one_that_is_dear_does_not_keep_others_waiting_for_ever() {
+        let mut purse = Purse::default();
+        purse.fill();
+        purse.spend(METER_SHARES_WITHIN * 1000);
+        let rounds = (0..).take_while(|_| {
+            purse.fill();
+            purse.is_empty()
+        });
+        assert!(rounds.count() <= METER_SHARES_OWED_MAX as usize);
+    }
+
+    #[test]
+    fn shares_are_read_anew_where_they_may_be_others() {
+        let at = Duration::from_secs(1000);
+        let took = Duration::from_millis(1);
+        let shares = Shares { bytes: 5, resident: 10, at, took, stirred: false };
+        let (soon, rested) = (at + took, at + took * METER_SHARES_REST);
+        assert!(!shares.is_due(10, true, rested) && shares.is_due(11, false, rested));
+        // What took long is not done again at once.
+        assert!(!shares.is_due(11, false, soon));
+        let later = at + METER_SHARES_EVERY;
+        assert!(shares.is_due(10, true, later) && !shares.is_due(10, false, later));
+        assert!(Shares { stirred: true, ..shares }.is_due(10, false, later));
     }
 }

@@ -9,7 +9,7 @@ mod space;
 mod table;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     time::Duration,
 };
@@ -25,7 +25,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::METER_FILES_MAX,
+        limits::{METER_FILES_MAX, METER_WHOLE_EVERY},
     },
     driver::{Ground, Meter, Metered},
     model::gauge::Usage,
@@ -64,6 +64,7 @@ struct Reader {
     known: HashMap<SandboxId, Known>,
     /// Whose shares of memory are read first: who waited longest.
     turn: usize,
+    rounds: u32,
     purse: Purse,
     space: Space,
     table: Table,
@@ -81,8 +82,12 @@ struct Glance {
 impl Reader {
     fn read(&mut self, grounds: &[Ground], processes: bool) -> Vec<Outcome<Metered>> {
         self.known.retain(|id, _| grounds.iter().any(|it| it.id == *id));
-        let mut glances: Vec<Outcome<Glance>> = self.glances(grounds, processes);
-        let looked = self.look(grounds, &glances, processes);
+        // All that are quiet at once: one look at all processes serves them.
+        let whole = processes || self.rounds.is_multiple_of(METER_WHOLE_EVERY);
+        self.rounds = self.rounds.wrapping_add(1);
+        let mut glances = self.glances(grounds, whole);
+        let lack = glances.iter().flatten().any(|it| it.lacks);
+        let looked = if lack || processes { self.look() } else { Ok(()) };
         self.purse.fill();
         // Whose shares of memory were to be read first, had there been time.
         let mut next = None;
@@ -92,27 +97,27 @@ impl Reader {
                 continue;
             };
             let Some(known) = self.known.get_mut(&ground.id) else { continue };
-            if glance.lacks
-                && looked.is_ok()
-                && !known.add_up(&mut glance.usage, &self.table, &mut self.purse)
-            {
+            if !glance.whole || looked.is_err() {
+                continue;
+            }
+            if glance.lacks && !known.add_up(&mut glance.usage, &self.table, &mut self.purse) {
                 next.get_or_insert(at);
             }
-            if glance.whole && looked.is_ok() {
-                known.remember(glance);
-            }
+            known.remember(glance);
         }
         self.turn = next.unwrap_or(self.turn);
+        // What is quiet for now needs it soon.
+        if !processes && !self.known.values().any(Known::lacks) {
+            self.table = Table::default();
+        }
         let space = self.space.read(grounds);
         let read = grounds.iter().zip(glances).zip(space).map(|((ground, glance), space)| {
             let glance = glance?;
-            if glance.lacks {
+            if glance.lacks || processes {
                 looked.clone()?;
             }
-            let known = self.known.get_mut(&ground.id).ok_or_else(absent)?;
-            let mut usage = glance.usage;
-            (usage.rx_bytes, usage.tx_bytes) = known.net(&ground.dir).unzip();
-            usage.space_bytes = space;
+            let known = self.known.get(&ground.id).ok_or_else(absent)?;
+            let usage = Usage { space_bytes: space, ..glance.usage };
             let processes = match processes {
                 true => known.processes(&self.table),
                 false => Vec::new(),
@@ -123,9 +128,8 @@ impl Reader {
     }
 
     /// What their control groups tell.
-    fn glances(&mut self, grounds: &[Ground], processes: bool) -> Vec<Outcome<Glance>> {
-        let held = self.known.values().map(Known::files).sum::<usize>() + self.table.files();
-        let mut room = files_max().saturating_sub(held);
+    fn glances(&mut self, grounds: &[Ground], whole: bool) -> Vec<Outcome<Glance>> {
+        let mut room = files_max().saturating_sub(self.files());
         let glance = |ground: &Ground| {
             let failed = |error: io::Error| Fault::io("reading what a sandbox uses", &error);
             let known = match self.known.get_mut(&ground.id) {
@@ -138,35 +142,20 @@ impl Reader {
                     self.known.entry(ground.id.clone()).insert_entry(fresh).into_mut()
                 }
             };
-            Ok(known.glance(processes, &mut room))
+            Ok(known.glance(&ground.dir, whole, &mut room))
         };
         grounds.iter().map(glance).collect()
     }
 
-    /// One look at all processes, and only if somebody needs it.
-    fn look(
-        &mut self,
-        grounds: &[Ground],
-        glances: &[Outcome<Glance>],
-        processes: bool,
-    ) -> Outcome<()> {
-        let first = |it: &Ground| self.known.get(&it.id).map(|it| it.first);
-        let lacks = grounds
-            .iter()
-            .zip(glances)
-            .filter(|(_, it)| processes || it.as_ref().is_ok_and(|it| it.lacks));
-        let wanted: HashSet<i32> = lacks.filter_map(|(it, _)| first(it)).collect();
-        if !wanted.is_empty() {
-            let groups: usize = self.known.values().map(Known::files).sum();
-            let firsts: Vec<i32> = self.known.values().map(|it| it.first).collect();
-            let looked = self.table.look(&firsts, &wanted, files_max().saturating_sub(groups));
-            return looked.map_err(|error| Fault::io("looking at all processes", &error));
-        }
-        // What is quiet for now may need it soon.
-        if !self.known.values().any(Known::lacks) {
-            self.table = Table::default();
-        }
-        Ok(())
+    /// One look at all processes.
+    fn look(&mut self) -> Outcome<()> {
+        let room = files_max().saturating_sub(self.files()) + self.table.files();
+        self.table.look(room).map_err(|error| Fault::io("looking at all processes", &error))
+    }
+
+    /// How many files it keeps open, beside the one of each sandbox.
+    fn files(&self) -> usize {
+        self.known.values().map(Known::files).sum::<usize>() + self.table.files()
     }
 }
 
@@ -279,17 +268,17 @@ mod tests {
         };
         told(10_000, 1);
         assert_eq!(read(false).unwrap(), (10_000, 1));
-        told(10_200, 2);
+        told(11_900, 2);
         for _ in 1..METER_WHOLE_EVERY {
-            assert_eq!(read(false).unwrap(), (10_200, 1));
+            assert_eq!(read(false).unwrap(), (11_900, 1));
         }
-        assert_eq!(read(false).unwrap(), (10_200, 2));
+        assert_eq!(read(false).unwrap(), (11_900, 2));
         // It did something.
-        told(11_200, 3);
-        assert_eq!(read(false).unwrap(), (11_200, 3));
+        told(13_900, 3);
+        assert_eq!(read(false).unwrap(), (13_900, 3));
         // Its processes are wanted.
-        told(11_201, 4);
-        assert_eq!(read(true).unwrap(), (11_201, 4));
+        told(13_901, 4);
+        assert_eq!(read(true).unwrap(), (13_901, 4));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(read(false).unwrap_err().kind(), crate::base::fault::Kind::Absent);

@@ -36,7 +36,7 @@ pub struct Space {
     shared: Arc<Mutex<Shared>>,
     /// To the thread that walks. It stays: a thread more each second would make the kernel's count of what was started good
     /// for nothing.
-    walker: Option<mpsc::Sender<Walk>>,
+    walker: Option<mpsc::SyncSender<Walk>>,
 }
 
 /// Whose tree is to be walked, and where that is.
@@ -96,7 +96,8 @@ impl Space {
             },
             None => walk,
         };
-        let (walker, walks_wanted) = mpsc::channel();
+        // The next is sent when the one before is over.
+        let (walker, walks_wanted) = mpsc::sync_channel(1);
         let of = Arc::clone(&self.shared);
         thread::Builder::new().name("space".to_owned()).spawn(move || {
             for (id, dir) in walks_wanted {

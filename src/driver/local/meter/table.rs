@@ -14,7 +14,6 @@ use rustix::{
 };
 
 use super::{super::processes, held::Held};
-use crate::base::limits::{METER_STRANGE_AFTER, METER_STRANGE_EVERY};
 
 /// Longest line of /proc/PID/stat: a name of 64 bytes and some fifty numbers.
 const STAT_BYTES_MAX: usize = 2048;
@@ -76,130 +75,59 @@ pub fn time(ticks: u64) -> Duration {
         + Duration::from_nanos(ticks % per_second * 1_000_000_000 / per_second)
 }
 
-/// What is remembered of a process.
-#[derive(Default)]
-struct Known {
-    /// `None` = it could not be read yet.
-    told: Option<Process>,
-    held: Option<Held>,
-    /// The first process of the sandbox that it is in; `None` = it is in none.
-    of: Option<i32>,
-    /// In how many looks it was in none.
-    strange: u32,
-}
-
-/// Processes by number, and by what they come from.
+/// Processes by what they come from, and by number.
 #[derive(Default)]
 pub struct Table {
-    known: HashMap<i32, Known>,
-    /// Parents and their children, in order.
-    children: Vec<(i32, i32)>,
-    looks: u32,
+    children: HashMap<i32, Vec<Process>>,
+    all: HashMap<i32, Process>,
+    files: HashMap<i32, Held>,
     /// How many had been started on this machine before they were listed.
     started: Option<u64>,
 }
 
 impl Table {
-    /// Looks at those that come from the `wanted` of these first processes, and at what may; of others is known what was
-    /// seen before. So many files may stay open.
-    pub fn look(&mut self, firsts: &[i32], wanted: &HashSet<i32>, room: usize) -> io::Result<()> {
+    /// Looks at all of them; so many files may stay open.
+    pub fn look(&mut self, room: usize) -> io::Result<()> {
+        self.children.clear();
+        self.all.clear();
         // Nothing is new where nothing was started since.
         let started = started();
-        if started.is_none() || started != self.started {
-            let mut before = std::mem::take(&mut self.known);
-            let listed = list()?.into_iter().map(|pid| (pid, before.remove(&pid)));
-            self.known = listed.map(|(pid, known)| (pid, known.unwrap_or_default())).collect();
-        }
-        self.started = started;
-        let every = self.looks.is_multiple_of(METER_STRANGE_EVERY);
-        self.looks = self.looks.wrapping_add(1);
-        let mut open = self.files();
+        let listed = match started.is_some() && started == self.started {
+            true => self.files.keys().copied().collect(),
+            false => list()?,
+        };
+        let mut files = std::mem::take(&mut self.files);
         let mut line = Vec::new();
-        let firsts: HashSet<i32> = firsts.iter().copied().collect();
-        self.known.retain(|pid, it| {
-            // Its sandbox is gone; with it are its processes, and their numbers may be given out anew.
-            if it.of.is_some_and(|it| !firsts.contains(&it)) {
-                (it.of, it.strange) = (None, 0);
-            }
-            let due = match it.of {
-                Some(first) => wanted.contains(&first),
-                None => it.strange < METER_STRANGE_AFTER || every,
-            };
-            if !due {
-                return true;
-            }
-            open -= usize::from(it.held.is_some());
+        for pid in &listed {
             // A number that was given out anew is another file.
-            let held = it.held.take().filter(|it| it.read(&mut line, STAT_BYTES_MAX).is_ok());
+            let held = files.remove(pid).filter(|it| it.read(&mut line, STAT_BYTES_MAX).is_ok());
             let held = held.or_else(|| {
                 let fresh = Held::open(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
                 fresh.read(&mut line, STAT_BYTES_MAX).ok()?;
                 Some(fresh)
             });
             // It may have ended by now.
-            let Some(held) = held else { return false };
-            let told = Process::parse(*pid, &line).or(it.told);
-            if it.told.map(|it| it.started) != told.map(|it| it.started) {
-                (it.of, it.strange) = (None, 0);
+            let Some(held) = held else { continue };
+            if let Some(it) = Process::parse(*pid, &line) {
+                self.children.entry(it.parent).or_default().push(it);
+                self.all.insert(*pid, it);
             }
-            it.told = told;
-            it.held = Some(held).filter(|_| open < room);
-            open += usize::from(it.held.is_some());
-            true
-        });
-        let told = self.known.iter().filter_map(|(pid, it)| Some((it.told?.parent, *pid)));
-        self.children = told.collect();
-        self.children.sort_unstable();
-        self.know(&firsts, every);
+            if self.files.len() < room {
+                self.files.insert(*pid, held);
+            }
+        }
+        self.started = started.filter(|_| self.files.len() == listed.len());
         Ok(())
-    }
-
-    /// Whose they are that were looked at and in no sandbox so far.
-    fn know(&mut self, firsts: &HashSet<i32>, every: bool) {
-        let known = &self.known;
-        let looked_at = known
-            .iter()
-            .filter(|(_, it)| it.of.is_none() && (it.strange < METER_STRANGE_AFTER || every));
-        let of: Vec<_> = looked_at.map(|(pid, _)| (*pid, self.first_of(*pid, firsts))).collect();
-        for (pid, of) in of {
-            let Some(it) = self.known.get_mut(&pid) else { continue };
-            it.of = of;
-            it.strange = if of.is_some() { 0 } else { it.strange.saturating_add(1) };
-            if it.strange >= METER_STRANGE_AFTER {
-                it.held = None;
-            }
-        }
-    }
-
-    /// Which of these a process comes from, or is.
-    fn first_of(&self, pid: i32, firsts: &HashSet<i32>) -> Option<i32> {
-        let mut at = pid;
-        // Numbers that were given out anew while they were listed could make a ring.
-        for _ in 0..self.known.len() {
-            if firsts.contains(&at) {
-                return Some(at);
-            }
-            let it = self.known.get(&at)?;
-            if it.of.is_some() {
-                return it.of;
-            }
-            at = it.told?.parent;
-        }
-        None
     }
 
     /// How many files it keeps open.
     pub fn files(&self) -> usize {
-        self.known.values().filter(|it| it.held.is_some()).count()
+        self.files.len()
     }
 
     /// Time on processors of those that this one has waited for, in the kernel's ticks.
     pub fn waited_for_by(&self, pid: i32) -> u64 {
-        self.told(pid).map_or(0, |it| it.waited_ticks)
-    }
-
-    fn told(&self, pid: i32) -> Option<Process> {
-        self.known.get(&pid)?.told
+        self.all.get(&pid).map_or(0, |it| it.waited_ticks)
     }
 
     /// Those that come from this one, without itself.
@@ -208,11 +136,10 @@ impl Table {
         // Numbers that were given out anew while they were listed could make a ring.
         let mut met = HashSet::from([first]);
         while let Some(parent) = next.pop() {
-            let from = self.children.partition_point(|it| it.0 < parent);
-            let children = self.children.iter().skip(from).take_while(|it| it.0 == parent);
-            for (_, child) in children.filter(|it| met.insert(it.1)) {
-                next.push(*child);
-                found.extend(self.told(*child));
+            let children = self.children.get(&parent).into_iter().flatten();
+            for child in children.filter(|it| met.insert(it.pid)) {
+                next.push(child.pid);
+                found.push(*child);
             }
         }
         found
@@ -271,48 +198,31 @@ mod tests {
 
     #[test]
     fn a_ring_of_parents_ends() {
-        let one = |pid, parent| {
-            let told = Process {
-                pid,
-                parent,
-                started: 1,
-                ended: false,
-                opaque: false,
-                cpu_ticks: 0,
-                waited_ticks: 0,
-                resident_bytes: 0,
-            };
-            (pid, Known { told: Some(told), ..Known::default() })
+        let one = |pid, parent| Process {
+            pid,
+            parent,
+            started: 1,
+            ended: false,
+            opaque: false,
+            cpu_ticks: 0,
+            waited_ticks: 0,
+            resident_bytes: 0,
         };
-        let known = HashMap::from([one(2, 1), one(3, 2)]);
-        let table = Table { known, children: vec![(1, 2), (2, 3), (3, 2)], ..Table::default() };
+        let children =
+            HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
+        let table = Table { children, ..Table::default() };
         assert_eq!(table.below(1).len(), 2);
-    }
-
-    fn own() -> i32 {
-        rustix::process::getpid().as_raw_nonzero().get()
-    }
-
-    fn sleeps() -> (std::process::Child, i32) {
-        let child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        (child, pid)
-    }
-
-    fn ends(mut child: std::process::Child) {
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 
     #[test]
     fn this_process_has_a_share_and_a_place() {
-        assert!(share(own()).unwrap() > 1 << 16);
-        let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        assert!(share(own).unwrap() > 1 << 16);
         for room in [usize::MAX, 1, 0] {
             let mut table = Table::default();
-            for _ in 0..2 * METER_STRANGE_AFTER {
-                table.look(&[parent], &[parent].into(), room).unwrap();
-                assert!(table.below(parent).iter().any(|it| it.pid == own()));
+            for _ in 0..2 {
+                table.look(room).unwrap();
+                assert!(table.children.values().flatten().any(|it| it.pid == own));
                 assert!(table.files() <= room);
             }
         }
@@ -320,82 +230,15 @@ mod tests {
 
     #[test]
     fn what_was_started_or_ended_since_is_seen() {
-        let (own, wanted) = (own(), [own()].into());
         let mut table = Table::default();
-        for _ in 0..2 * METER_STRANGE_AFTER {
-            table.look(&[own], &wanted, usize::MAX).unwrap();
-            let (child, pid) = sleeps();
-            table.look(&[own], &wanted, usize::MAX).unwrap();
-            assert!(table.below(own).iter().any(|it| it.pid == pid));
-            ends(child);
-            table.look(&[own], &wanted, usize::MAX).unwrap();
-            assert!(!table.known.contains_key(&pid));
-        }
-    }
-
-    #[test]
-    fn what_is_in_no_sandbox_is_passed_over_but_now_and_then() {
-        let (child, pid) = sleeps();
-        let mut table = Table::default();
-        let mut looked = |firsts: &[i32]| {
-            // To see whether it is read, or passed over.
-            let resident = |it: &mut Process| std::mem::take(&mut it.resident_bytes);
-            if let Some(it) = table.known.get_mut(&pid) {
-                it.told.as_mut().map(resident);
-            }
-            let wanted = firsts.iter().copied().collect();
-            table.look(firsts, &wanted, usize::MAX).unwrap();
-            let it = table.known.get(&pid)?;
-            Some((it.told.unwrap().resident_bytes > 0, it.held.is_some()))
-        };
-        for look in 1..=METER_STRANGE_AFTER {
-            assert_eq!(looked(&[]), Some((true, look < METER_STRANGE_AFTER)));
-        }
-        assert_eq!(looked(&[]), Some((false, false)));
-        // It was one of a sandbox all the time.
-        assert!((0..METER_STRANGE_EVERY).any(|_| looked(&[own()]) == Some((true, true))));
-        assert_eq!(looked(&[own()]), Some((true, true)));
-        ends(child);
-        assert_eq!(looked(&[own()]), None);
-    }
-
-    #[test]
-    fn a_number_that_was_given_out_anew_is_in_no_sandbox_until_that_is_seen() {
-        let (child, pid) = sleeps();
-        let mut table = Table::default();
-        table.look(&[own()], &[own()].into(), usize::MAX).unwrap();
-        assert_eq!(table.known.get(&pid).unwrap().of, Some(own()));
-        // As of another one that had this number.
-        let it = table.known.get_mut(&pid).unwrap();
-        (it.of, it.told.as_mut().unwrap().started) = (Some(1), 1);
-        table.look(&[1, own()], &[own()].into(), usize::MAX).unwrap();
-        assert_eq!(table.known.get(&pid).unwrap().of, Some(1));
-        table.look(&[1, own()], &[1].into(), usize::MAX).unwrap();
-        assert_eq!(table.known.get(&pid).unwrap().of, Some(own()));
-        // The sandbox is gone.
-        table.known.get_mut(&pid).unwrap().of = Some(1);
-        table.look(&[own()], &HashSet::new(), usize::MAX).unwrap();
-        assert_eq!(table.known.get(&pid).unwrap().of, Some(own()));
-        ends(child);
-    }
-
-    #[test]
-    fn of_a_sandbox_that_is_not_wanted_is_known_what_was_and_what_is_new() {
-        let (child, pid) = sleeps();
-        let mut table = Table::default();
-        table.look(&[own()], &[own()].into(), usize::MAX).unwrap();
-        assert!(table.below(own()).iter().any(|it| it.pid == pid));
-        ends(child);
-        let (child, new) = sleeps();
-        // Nobody listed them anew in between.
-        table.look(&[own()], &HashSet::new(), usize::MAX).unwrap();
-        let below = |it: &Table| -> Vec<i32> { it.below(own()).iter().map(|it| it.pid).collect() };
-        assert!(below(&table).contains(&new) && !below(&table).contains(&pid));
-        ends(child);
-        table.started = started();
-        table.look(&[own()], &HashSet::new(), usize::MAX).unwrap();
-        assert!(below(&table).contains(&new));
-        table.look(&[own()], &[own()].into(), usize::MAX).unwrap();
-        assert!(!below(&table).contains(&new));
+        table.look(usize::MAX).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        table.look(usize::MAX).unwrap();
+        assert!(table.all.contains_key(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        table.look(usize::MAX).unwrap();
+        assert!(!table.all.contains_key(&pid) && !table.files.contains_key(&pid));
     }
 }
