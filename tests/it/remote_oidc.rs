@@ -276,6 +276,7 @@ fn a_connection_ends_with_its_token_and_comes_back_by_the_next() {
     let mut pty = Pty::start(&carol, &["--context", "team"], (100, 30));
     pty.wait_for("▸ box");
     pty.wait_for("NO HUB");
+    pty.wait_until("why is said", |it| it.has("has ended") || it.has("has expired"));
     has(&carol, &signer.token(json!({"sub": "carol"})));
     pty.wait_until("it is there again", |it| !it.has("NO HUB") && it.has("▸ box"));
     assert_eq!(oidc.refused("identity"), strange);
