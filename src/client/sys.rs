@@ -25,6 +25,7 @@ pub(super) fn keep_descriptors_from_children() {
 }
 
 /// Has a program end when this process does, however that ends; what it has started itself is not meant.
+#[cfg(feature = "tls")]
 pub(super) fn ends_with_us(command: &mut tokio::process::Command) {
     // SAFETY: between fork and exec the closure makes one system call with a number, which allocates nothing and is safe to
     // be made there.

@@ -8,11 +8,7 @@ mod known;
 mod space;
 mod table;
 
-use std::{
-    collections::HashMap,
-    io,
-    time::Duration,
-};
+use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
 
