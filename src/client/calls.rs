@@ -112,7 +112,7 @@ impl Runtime for Client {
     }
 
     fn look_now(&self) {
-        self.shared.hurried.notify_waiters();
+        self.shared.hurried.send_modify(|it| *it += 1);
     }
 
     async fn hub(&self) -> Outcome<HubStatus> {

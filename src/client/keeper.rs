@@ -19,9 +19,9 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         limits::{
-            AWAKE_LOOKED_AT_EVERY, HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, PING_TRIPS, PING_WITHIN,
-            PING_WITHIN_AWAKE, PING_WITHIN_MAX, REFUSED_AFTER_MAX, REFUSED_AFTER_MIN,
-            RETRY_AFTER_MAX, RETRY_AFTER_MIN, SLEPT_MIN,
+            AWAKE_LOOKED_AT_EVERY, HUB_RESTS, HURRIED_AFTER, LINE_BYTES_MAX, PING_EVERY,
+            PING_TRIPS, PING_WITHIN, PING_WITHIN_AWAKE, PING_WITHIN_MAX, REFUSED_AFTER_MAX,
+            REFUSED_AFTER_MIN, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SLEPT_MIN, TOKEN_LEEWAY,
         },
         text::shown,
     },
@@ -46,7 +46,9 @@ pub(super) async fn keep(shared: Weak<Shared>, first: Dialled) {
             drop(shared);
             attend(&link, &watched, &dialled.wires, dialled.attendance, dialled.rtt).await
         };
-        if dialled.until.is_some_and(|it| it <= clock::wall()) {
+        let leeway = TOKEN_LEEWAY.as_millis() as i64;
+        let until = dialled.until.map(|it| it.0.saturating_add(leeway));
+        if !parting.wanted && until.is_some_and(|it| it <= clock::wall().0) {
             let reason = "the token that let this in has ended".to_owned();
             parting = Parting { reason, ..parting };
         }
@@ -133,14 +135,20 @@ fn slept_since(slept: Duration) -> bool {
     clock::asleep() > slept + SLEPT_MIN
 }
 
-/// Waits; not on when this machine slept meanwhile or somebody is in a hurry, and tells that.
-pub(super) async fn rest(pause: Duration, hurried: &Notify) -> bool {
+/// Waits; not on when this machine slept meanwhile or somebody was in a hurry, also before, and tells that. Whoever keeps the
+/// key down makes no more tries than one after each `HURRIED_AFTER`.
+pub(super) async fn rest(pause: Duration, hurried: &mut watch::Receiver<u64>) -> bool {
     let (slept, mut left) = (clock::asleep(), pause);
-    let mut hurried = std::pin::pin!(hurried.notified());
+    let mut hurry = std::pin::pin!(async {
+        tokio::time::sleep(HURRIED_AFTER).await;
+        if hurried.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
     while !left.is_zero() {
         let step = left.min(AWAKE_LOOKED_AT_EVERY);
         tokio::select! {
-            () = &mut hurried => return true,
+            () = &mut hurry => return true,
             () = tokio::time::sleep(step) => {}
         }
         if slept_since(slept) {
@@ -156,7 +164,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
     let since = clock::monotonic();
     let mut reason = parting.reason;
     let (mut pauses, mut last) = (Pauses::default(), None);
-    let hurried = shared.upgrade()?.hurried.clone();
+    let mut hurried = shared.upgrade()?.hurried.subscribe();
     let starts_after = {
         let shared = shared.upgrade()?;
         let broken = shared.wires.send_replace(None);
@@ -185,7 +193,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
             let down = Link::Down { since, reason: reason.clone(), next_try };
             shared.upgrade()?.link.send_replace(down);
         }
-        if rest(wait, &hurried).await {
+        if rest(wait, &mut hurried).await {
             pauses = Pauses::default();
         }
         let shared = shared.upgrade()?;
@@ -280,14 +288,16 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_in_a_hurry_ends_a_pause() {
-        let hurried = Notify::new();
-        let rests = rest(Duration::MAX, &hurried);
+        let (hurries, mut hurried) = watch::channel(0);
         let hurry = async {
             tokio::task::yield_now().await;
-            hurried.notify_waiters();
+            hurries.send_modify(|it| *it += 1);
         };
-        assert!(tokio::join!(rests, hurry).0);
-        assert!(!rest(Duration::ZERO, &hurried).await);
+        assert!(tokio::join!(rest(Duration::MAX, &mut hurried), hurry).0);
+        // Also whoever was while it was tried.
+        hurries.send_modify(|it| *it += 1);
+        assert!(rest(Duration::MAX, &mut hurried).await);
+        assert!(!rest(Duration::ZERO, &mut hurried).await);
     }
 
     #[test]

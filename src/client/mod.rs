@@ -94,8 +94,8 @@ struct Shared {
     link: watch::Sender<Link>,
     /// Rung when somebody begins to look at the link.
     watched: Arc<Notify>,
-    /// Rung when a lost hub is to be looked for at once.
-    hurried: Arc<Notify>,
+    /// How often somebody wanted a lost hub to be looked for at once.
+    hurried: watch::Sender<u64>,
     /// The connections, while there are any.
     wires: watch::Sender<Option<Arc<Wires>>>,
 }
@@ -129,7 +129,7 @@ impl Client {
             starter,
             link: watch::Sender::new(Link::Connecting),
             watched: Arc::new(Notify::new()),
-            hurried: Arc::new(Notify::new()),
+            hurried: watch::Sender::new(0),
             wires: watch::Sender::new(None),
         });
         let first = shared.dial(opening).await?;

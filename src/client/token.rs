@@ -216,13 +216,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_waits_is_ended_with_all_it_started_and_not_begun_again_at_once() {
+        let words =
+            |script: &str| -> Vec<String> { ["/bin/sh", "-c", script].map(str::to_owned).into() };
+        let told = printed(&words("sleep 1000"), Duration::from_secs(1)).await.unwrap_err();
+        assert!(told.to_string().contains("no token within 1 s") && told.is_standing(), "{told}");
         let temp = tempfile::tempdir().unwrap();
-        let script = format!("sleep 1000 & echo $! $$ > {}/pids; wait", temp.path().display());
-        let words: Vec<String> = ["/bin/sh", "-c", &script].map(str::to_owned).into();
-        let told = printed(&words, Duration::from_secs(2)).await.unwrap_err();
-        assert!(told.to_string().contains("no token within 2 s") && told.is_standing(), "{told}");
-        let pids = std::fs::read_to_string(temp.path().join("pids")).unwrap();
-        for pid in pids.split_whitespace() {
+        let at = temp.path().join("pids");
+        let script = words(&format!("sleep 1000 & echo $! $$ > {}; wait", at.display()));
+        let running = tokio::spawn(async move { printed(&script, Duration::MAX).await });
+        let pids = loop {
+            let told = std::fs::read_to_string(&at).unwrap_or_default();
+            let pids: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
+            if told.ends_with('\n') && pids.len() == 2 {
+                break pids;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        running.abort();
+        for pid in pids {
             let ended = || {
                 let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
                 stat.is_empty() || stat.contains(") Z ")

@@ -93,7 +93,7 @@ impl Opener for Refusing {
     }
 }
 
-const LOCKED: u32 = 16;
+const LOCKED: u32 = 5;
 
 /// One that only a person can mend, which takes time; it counts how often it was tried.
 struct Locked(Arc<AtomicU32>);
@@ -304,7 +304,7 @@ async fn hubs_that_never_answer_or_refuse_hold_up_nothing() {
 async fn whoever_does_not_wait_has_a_hub_looked_for_at_once() {
     let tried = Arc::new(AtomicU32::new(0));
     let many = Many::new(who("me").client, contact("locked", Locked(tried.clone())), None);
-    // By itself it would be tried so often within half an hour.
+    // By itself it would be tried so often within minutes.
     while !is_up(&many, HubNumber::FIRST) {
         many.look_now();
         tokio::time::sleep(Duration::from_millis(5)).await;

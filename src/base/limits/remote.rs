@@ -25,6 +25,8 @@ pub const SSH_SILENT_MAX: u32 = 3;
 /// doubled each time up to the larger: what bans addresses counts five refusals in ten minutes.
 pub const REFUSED_AFTER_MIN: Duration = Duration::from_secs(10);
 pub const REFUSED_AFTER_MAX: Duration = Duration::from_secs(120);
+/// Pause before a hub is looked for again for whoever does not want to wait.
+pub const HURRIED_AFTER: Duration = Duration::from_secs(1);
 /// What is kept of the words of `ssh`, in bytes and lines, and how long they are waited for once it has ended.
 pub const SSH_WORDS_BYTES_MAX: usize = 512;
 pub const SSH_WORD_LINES_MAX: usize = 3;

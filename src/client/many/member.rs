@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::AbortHandle,
 };
 
@@ -51,8 +51,8 @@ pub(super) struct Member {
     left_out: AtomicU64,
     runtime: watch::Sender<Option<Arc<dyn Runtime>>>,
     keeper: Mutex<Option<AbortHandle>>,
-    /// Rung when it is to be reached at once.
-    hurried: Arc<Notify>,
+    /// How often somebody wanted it to be reached at once.
+    hurried: watch::Sender<u64>,
 }
 
 impl Drop for Member {
@@ -81,7 +81,7 @@ impl Member {
             left_out: AtomicU64::new(0),
             runtime: watch::Sender::new(known),
             keeper: Mutex::new(None),
-            hurried: Arc::new(Notify::new()),
+            hurried: watch::Sender::new(0),
         });
         let keeper = tokio::spawn(keep(Arc::downgrade(&it), contact.opener, bell));
         *it.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper.abort_handle());
@@ -123,7 +123,7 @@ impl Member {
 
     /// It is reached at once, where it is not.
     pub(super) fn look_now(&self) {
-        self.hurried.notify_waiters();
+        self.hurried.send_modify(|it| *it += 1);
         self.runtime.borrow().iter().for_each(|it| it.look_now());
     }
 
@@ -153,6 +153,7 @@ impl Member {
 /// Reaches the hub and tells how it is reached, for as long as it is one of those there are.
 async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::Sender<()>) {
     let (mut pauses, began) = (Pauses::default(), clock::monotonic());
+    let Some(mut hurried) = it.upgrade().map(|it| it.hurried.subscribe()) else { return };
     let known = it.upgrade().and_then(|it| it.runtime.borrow().clone());
     let runtime = match known {
         Some(runtime) => runtime,
@@ -169,10 +170,9 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
             let Some(member) = it.upgrade() else { return };
             let (reason, next_try) = (fault.message().to_owned(), clock::monotonic() + wait);
             member.set_link(Link::Down { since: began, reason, next_try });
-            let hurried = member.hurried.clone();
             drop(member);
             ring(&bell);
-            if rest(wait, &hurried).await {
+            if rest(wait, &mut hurried).await {
                 pauses = Pauses::default();
             }
         },

@@ -186,6 +186,11 @@ impl Known {
         self.last = Some(Last { usage: *usage, lacked: *lacks });
     }
 
+    /// It is read as a whole the next time.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// Whether its groups don't tell all.
     pub fn lacks(&self) -> bool {
         self.last.as_ref().is_none_or(|it| it.lacked)

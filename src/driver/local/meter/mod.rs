@@ -98,6 +98,9 @@ impl Reader {
             }
             if glance.lacks && !known.add_up(&mut glance.usage, &self.table, &mut self.purse) {
                 next.get_or_insert(at);
+                // Else it could be quiet whenever it is its turn.
+                known.forget();
+                continue;
             }
             known.remember(glance);
         }
