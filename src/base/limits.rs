@@ -432,6 +432,8 @@ pub const CONSOLE_CALLS_MAX: usize = 256;
 pub const CONSOLE_LEASES_MAX: usize = 64;
 /// How long a verb whose program has ended waits for the hub to know of it, and for `--rm` to be done.
 pub const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long tasks have to end, and to end programs that they started, when this one does: less than anybody sees.
+pub const TASKS_END_WITHIN: Duration = Duration::from_millis(50);
 /// What is typed or pasted as keys into one session and not taken yet, in bytes: a terminal that knows no
 /// paste sends a whole file as keys. Beyond it typing is refused, aloud.
 pub const TYPED_BYTES_MAX: usize = 1024 * 1024;

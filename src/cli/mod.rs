@@ -54,7 +54,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        limits::TASKS_END_WITHIN,
+    },
     config::{contexts::ContextName, paths::Paths},
     hub::Handed,
 };
@@ -208,8 +211,12 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         .map_err(|error| Fault::io("start the task runtime", &error))?;
     logs::start(paths, name)?;
     let result = tasks.block_on(run_verb(&target, named, verb, handed));
-    // A thread that still reads the terminal or stdin must not keep the program from ending.
-    tasks.shutdown_background();
+    // A thread that still reads the terminal or stdin must not keep the program from ending; tasks have a moment to end what
+    // they started.
+    match many {
+        true => tasks.shutdown_timeout(TASKS_END_WITHIN),
+        false => tasks.shutdown_background(),
+    }
     result
 }
 

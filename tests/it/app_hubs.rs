@@ -478,6 +478,7 @@ fn contexts_are_added_and_taken_out_by_the_command_line() {
     for (line, says) in [
         ("context rm nowhere", "no context `nowhere` here"),
         ("context add a/b ssh://x", "a/b"),
+        ("context add sandwatch-invite:abcd far", "the name comes first"),
         ("context", ":context "),
         ("context add far", "`context` takes"),
     ] {

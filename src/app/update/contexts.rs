@@ -13,7 +13,7 @@ use crate::{
         text::{count, visible},
     },
     config::contexts::ContextName,
-    model::event::Level,
+    model::{event::Level, invite},
 };
 
 impl Turn<'_> {
@@ -45,6 +45,10 @@ impl Turn<'_> {
                 self.start_contexts(change, doing, done);
             }
             (["rm", _], Some(Ok(name))) => self.ask_context_gone(name),
+            // What lets somebody in is in no notice.
+            (["add" | "rm", first, ..], _) if invite::is_in(first) => {
+                self.notice(Level::Error, "the name comes first: `context add NAME INVITE`");
+            }
             (["add", wrong, _] | ["rm", wrong], Some(Err(why))) => {
                 self.notice(Level::Error, &visible(&format!("{why}: {wrong}")));
             }

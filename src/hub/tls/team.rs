@@ -269,7 +269,10 @@ impl Now {
             (Ok(shown), Ok(chain)) => (shown, chain, None),
             (shown, chain) => {
                 let fault = shown.as_ref().err().or(chain.as_ref().err()).cloned();
-                let chain = before.and_then(|it| it.chain.clone());
+                let chain = match (chain, before) {
+                    (Ok(chain), Some(_)) => chain,
+                    (_, before) => before.and_then(|it| it.chain.clone()),
+                };
                 (shown.ok().flatten(), chain, fault)
             }
         };
@@ -330,10 +333,19 @@ mod tests {
         assert!(team.shown().is_some());
         // The next certificate is there and its key is not yet.
         let (second, key) = pair();
+        let chain = || team.now.borrow().chain.clone().unwrap();
+        let before = chain();
         files.put("certificate", "CERTIFICATE", &second);
         assert!(team.changed());
         team.read(Failure::IsLookedAtAgain).unwrap_err();
         assert!(team.changed() && team.shown().is_some());
+        // Who may come is known by what can be read of it, and else by what was.
+        let read = chain();
+        assert!(!Arc::ptr_eq(&before, &read));
+        fs::write(files.path("client_ca"), "none").unwrap();
+        team.read(Failure::IsLookedAtAgain).unwrap_err();
+        assert!(Arc::ptr_eq(&read, &chain()));
+        files.put("client_ca", "CERTIFICATE", &first);
         files.put("key", "PRIVATE KEY", &key.serialize_der());
         team.read(Failure::Counts).unwrap();
         assert_eq!(team.shown().unwrap().cert[0].to_vec(), second);

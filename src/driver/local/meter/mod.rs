@@ -105,7 +105,7 @@ impl Reader {
             known.remember(glance);
         }
         self.turn = next.unwrap_or(self.turn);
-        // What is quiet for now needs it soon.
+        // It stays for those that are quiet now: they need it within a few rounds.
         if !processes && !self.known.values().any(Known::lacks) {
             self.table = Table::default();
         }
