@@ -235,9 +235,11 @@ impl State {
         self.hub_name(hub).map_or_else(|| text.to_owned(), |it| format!("{it}: {text}"))
     }
 
-    /// What a hub is called, where there are several.
+    /// What a hub is called, where there are several. What is of another is never said to be of the first, also before that
+    /// other one is known.
     pub fn hub_name(&self, hub: HubNumber) -> Option<&str> {
-        let there = self.hubs.are_many().then(|| self.hubs.get(hub));
+        let several = self.hubs.are_many() || hub != HubNumber::FIRST;
+        let there = several.then(|| self.hubs.get(hub));
         there.map(|it| it.map_or("gone", |it| it.name.as_str()))
     }
 }

@@ -14,8 +14,14 @@ use crate::{
 const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
 pub(super) const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 
-/// The feed of changes, asked for again should it ever end, which is told.
+/// The feed of changes, asked for again should it ever end, which is told. Which hubs there are is said before what they have.
 pub(super) async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let hubs = runtime.hubs().map(|seen| shown_hubs(&seen.borrow()));
+    if let Some(hubs) = hubs
+        && answers.send(Msg::Hubs(hubs)).await.is_err()
+    {
+        return;
+    }
     let mut pause = RECONNECT_AFTER_MIN;
     loop {
         let why = match runtime.events().await {
@@ -69,33 +75,31 @@ fn shown_link(link: runtime::Link) -> Link {
     }
 }
 
+fn shown_hubs(seen: &[HubSeen]) -> Vec<Hub> {
+    let hub = |it: &HubSeen| Hub {
+        number: it.number,
+        name: it.name.clone(),
+        address: it.address.clone(),
+        link: shown_link(it.link.clone()),
+        role: it.role,
+        again_at: match &it.link {
+            runtime::Link::Down { next_try, .. } => Some(*next_try),
+            _ => None,
+        },
+        silent: it.silent.clone(),
+        left_out: it.left_out,
+    };
+    seen.iter().map(hub).collect()
+}
+
 /// The hubs there are and how each is reached, as that changes.
 pub(super) async fn states(
     mut seen: watch::Receiver<Arc<Vec<HubSeen>>>,
     answers: mpsc::Sender<Msg>,
 ) {
     loop {
-        let now = seen.borrow_and_update().clone();
-        let hub = |it: &HubSeen| {
-            let again_at = match &it.link {
-                runtime::Link::Down { next_try, .. } => Some(*next_try),
-                _ => None,
-            };
-            let (number, left_out, role) = (it.number, it.left_out, it.role);
-            let link = shown_link(it.link.clone());
-            Hub {
-                number,
-                name: it.name.clone(),
-                address: it.address.clone(),
-                link,
-                role,
-                again_at,
-                silent: it.silent.clone(),
-                left_out,
-            }
-        };
-        let all = now.iter().map(hub).collect();
-        if answers.send(Msg::Hubs(all)).await.is_err() || seen.changed().await.is_err() {
+        let now = shown_hubs(&seen.borrow_and_update());
+        if answers.send(Msg::Hubs(now)).await.is_err() || seen.changed().await.is_err() {
             return;
         }
     }

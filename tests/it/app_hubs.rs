@@ -531,6 +531,26 @@ fn the_cursor_stays_on_its_row_while_hubs_come_and_go() {
 }
 
 #[test]
+fn whichever_hub_is_heard_of_first_the_cursor_begins_on_the_first_and_says_whose_it_is() {
+    let mut console = Console::new(SIZE);
+    let header = |it: &Console| it.picture().lines().next().unwrap_or_default().to_owned();
+    let list = |hub, name| part(hub, name, SnapshotReason::First, same());
+    // Their lists, before it is known that there are several.
+    console.send(list(WORK, "work"));
+    assert!(!header(&console).contains("local ▸"), "{}", header(&console));
+    console.send(list(HubNumber::FIRST, "local"));
+    console.send(hubs(up(), up()));
+    assert!(header(&console).contains("local ▸ box "), "{}", header(&console));
+    // Whoever has chosen a row keeps it.
+    console.keys("G");
+    let chosen = header(&console);
+    assert!(chosen.contains("work ▸ web@work"), "{chosen}");
+    console.send(hubs(up(), down(&console)));
+    console.send(list(LAB, "lab"));
+    assert_eq!(header(&console), chosen);
+}
+
+#[test]
 fn a_click_on_a_heading_hits_no_row() {
     let console = three(SIZE);
     let (_, list) = console.state.frame().fleet.unwrap();

@@ -104,10 +104,7 @@ impl Turn<'_> {
         }
         let first = !self.state.fleet.known;
         take(&mut self.state.fleet);
-        if self.state.hubs.are_many() && self.state.last_input.is_zero() {
-            // Whichever came first, nobody has chosen a row yet.
-            self.state.fleet.move_to(0);
-        }
+        self.begin_at_top();
         let fleet = &self.state.fleet;
         self.state.voices.keep(|it| fleet.get(it).is_some());
         // What was missed meanwhile is not known.
@@ -121,6 +118,13 @@ impl Turn<'_> {
         }
         self.lease_seen();
         self.give_back_unused();
+    }
+
+    /// Whichever of several hubs came first, as long as nobody has chosen a row.
+    fn begin_at_top(&mut self) {
+        if self.state.hubs.are_many() && self.state.last_input.is_zero() {
+            self.state.fleet.move_to(0);
+        }
     }
 
     /// Whether the programs of a sandbox are news: a sandbox itself is there before they are.
@@ -338,6 +342,8 @@ impl Turn<'_> {
         }
         let headings = self.state.hubs.headings();
         self.state.fleet.set_hubs(headings);
+        // Their lists may have come before they were known to be several.
+        self.begin_at_top();
         for (hub, link) in links {
             let old = match hub {
                 HubNumber::FIRST => self.state.link.clone(),
