@@ -10,7 +10,11 @@ use crossterm::event::Event;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc;
 
-use crate::base::fault::{Fault, Outcome};
+use super::late::Late;
+use crate::base::{
+    clock,
+    fault::{Fault, Outcome},
+};
 
 /// Events read ahead of the loop: a fast typist and a moving mouse between two turns.
 const EVENTS_MAX: usize = 256;
@@ -65,8 +69,9 @@ impl Hold {
     }
 }
 
-/// Starts reading, after what was typed `ahead`. The channel closes when the terminal is gone.
-pub fn listen(ahead: Vec<Event>, hold: Hold) -> Outcome<mpsc::Receiver<Event>> {
+/// Starts reading, after what was typed `ahead`; answers that are late are left out. The channel closes when the terminal is
+/// gone.
+pub fn listen(ahead: Vec<Event>, mut late: Late, hold: Hold) -> Outcome<mpsc::Receiver<Event>> {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let body = move || {
         for event in ahead {
@@ -78,7 +83,8 @@ pub fn listen(ahead: Vec<Event>, hold: Hold) -> Outcome<mpsc::Receiver<Event>> {
             match crossterm::event::read() {
                 Ok(event) => {
                     hold.obey();
-                    if sender.blocking_send(event).is_err() {
+                    let is_answer = late.has(&event, clock::monotonic());
+                    if !is_answer && sender.blocking_send(event).is_err() {
                         return;
                     }
                 }

@@ -14,6 +14,7 @@ mod hubs;
 mod jobs;
 mod keyboard;
 pub mod lane;
+mod late;
 mod picture;
 pub mod pictures;
 pub mod probe;

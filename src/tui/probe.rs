@@ -7,7 +7,7 @@ use std::{os::fd::AsFd, time::Duration};
 use crossterm::event::Event;
 use rustix::event::{PollFd, PollFlags};
 
-use super::{ahead, pictures::Graphics};
+use super::{ahead, late::Late, pictures::Graphics};
 use crate::{
     base::{
         clock,
@@ -46,6 +46,8 @@ pub struct Asked {
     pub answers: Answers,
     /// Typed before or meanwhile.
     pub ahead: Vec<Event>,
+    /// Of what was not answered in time.
+    pub late: Late,
     /// Keeps what is typed until the guard is entered as it is: no echo, no line edited, no signal.
     pub raw: Raw,
 }
@@ -73,12 +75,16 @@ pub fn ask(pictures: bool) -> Outcome<Asked> {
         .map_err(|error| Fault::io("switch the terminal to raw mode", &error))?;
     let raw = Raw(());
     let mut heard = exchange(QUESTIONS, ANSWER_WITHIN);
-    if pictures && ends_with_device_attributes(&heard) {
+    let mut answered = ends_with_device_attributes(&heard);
+    if pictures && answered {
         // Between it and the terminal there may be one that takes such a question for a title.
         let asked = if is_multiplexed() { &b""[..] } else { KITTY_PICTURES };
-        heard.extend(exchange(&[asked, CELL_SIZE].concat(), ANSWER_AGAIN_WITHIN));
+        let again = exchange(&[asked, CELL_SIZE].concat(), ANSWER_AGAIN_WITHIN);
+        answered = ends_with_device_attributes(&again);
+        heard.extend(again);
     }
-    Ok(Asked { answers: read(&heard), ahead: ahead::typed(&heard), raw })
+    let late = if answered { Late::default() } else { Late::after(clock::monotonic()) };
+    Ok(Asked { late, answers: read(&heard), ahead: ahead::typed(&heard), raw })
 }
 
 /// tmux and screen say so by what they call themselves.

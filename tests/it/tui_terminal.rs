@@ -15,7 +15,7 @@ use sandwatch::{
 use crate::{
     given::PROGRAM,
     program::Home,
-    pty::{Pty, View},
+    pty::{Pty, Speaks, View},
 };
 
 const SIZE: (u16, u16) = (120, 36);
@@ -40,6 +40,25 @@ fn what_is_typed_while_the_terminal_is_asked_is_not_lost() {
         assert_eq!(pty.ended(), 0);
         pty.assert_restored();
     }
+}
+
+#[test]
+fn what_a_slow_terminal_answers_too_late_is_typed_nowhere() {
+    let home = Home::new();
+    // It says nothing in time.
+    let mut pty = Pty::speaking(&home, &["demo"], SIZE, Speaks::default());
+    pty.wait_for("web-shop");
+    pty.send("\x1b[?0u\x1b]11;rgb:1a1a/1b1b/2626\x1b\\\x1b[?62;22c");
+    // None of it is a key, and what is typed next is.
+    pty.send("/night");
+    pty.wait_until("only what was typed is listed", |it| {
+        it.has("nightly") && !it.has("web-shop") && !it.has("1b1b")
+    });
+    pty.send("\x1b");
+    pty.wait_for("web-shop");
+    pty.send("\x03");
+    assert_eq!(pty.ended(), 0);
+    pty.assert_restored();
 }
 
 #[test]

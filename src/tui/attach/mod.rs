@@ -76,7 +76,7 @@ pub async fn run(
     let asked = probe::ask(false)?;
     terminal::hook_panics(|_| {});
     let guard = Guard::enter(asked.answers, asked.raw)?;
-    let mut events = keyboard::listen(asked.ahead, keyboard::Hold::default())?;
+    let mut events = keyboard::listen(asked.ahead, asked.late, keyboard::Hold::default())?;
     let (outputs, mut waiting) = mpsc::channel(OUTPUTS_MAX);
     let follow = tokio::spawn(relay(runtime.clone(), session.id.clone(), outputs));
     let (seer, mut seen) = watch::channel(Seen::default());

@@ -107,7 +107,7 @@ pub async fn run(start: Start) -> Outcome<End> {
     let showing = Showing::new(asked.answers.graphics, window);
     let guard = Guard::enter(asked.answers, asked.raw)?;
     let hold = keyboard::Hold::default();
-    let mut events = keyboard::listen(asked.ahead, hold.clone())?;
+    let mut events = keyboard::listen(asked.ahead, asked.late, hold.clone())?;
     let outbox = Outbox { answers: answers_in, outputs: outputs_in };
     let runner = Runner::new(start.runtime.clone(), outbox, showing);
     let mut console = Console::new(start, look, window.cells, (guard, hold), runner, changes_in)?;
