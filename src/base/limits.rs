@@ -575,6 +575,8 @@ pub const ENGINE_HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const ENGINE_HEADERS_MAX: usize = 64;
 /// What is shown of one sentence of an engine, in bytes.
 pub const ENGINE_WORDS_BYTES_MAX: usize = 512;
+/// What it tells of the changes in one container, in bytes: one line for each path.
+pub const ENGINE_CHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long an engine may take for an ordinary answer: less than who waits for it does, so that it can
 /// be said.
 pub const ENGINE_ANSWER_WITHIN: Duration = Duration::from_secs(8);

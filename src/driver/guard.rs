@@ -151,13 +151,14 @@ impl Driver for Guarded {
         self.inner.touched(ground, began)
     }
 
-    fn changes(
+    async fn changes(
         &self,
         of: &Kept,
         against: Option<&Shelf>,
         request: DiffRequest,
     ) -> Outcome<Changes> {
-        self.inner.changes(of, against, request)
+        let changes = self.inner.changes(of, against, request);
+        within(self.inner.name(), "get the files", FETCH_WITHIN, changes).await
     }
 
     fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {

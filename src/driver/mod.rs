@@ -133,7 +133,8 @@ pub struct Shelf {
 /// Files that can be looked at.
 #[derive(Clone, Debug)]
 pub enum Kept {
-    Ground(Ground),
+    /// A sandbox, and what it was made from.
+    Ground(Ground, Box<SandboxSpec>),
     /// A snapshot, and what its sandbox was made from.
     Shelf(Shelf, Box<SandboxSpec>),
 }
@@ -242,8 +243,9 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't restore", self.name())))
     }
 
-    /// What was changed in a copy-on-write workspace, whether its sandbox runs or not.
-    fn changes(
+    /// What was changed in a copy-on-write workspace or the whole system, whether its sandbox runs or not. Of files that lie
+    /// elsewhere, what has to be looked at is brought here first: one call at a time for each sandbox.
+    async fn changes(
         &self,
         _of: &Kept,
         _against: Option<&Shelf>,
@@ -273,7 +275,7 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
     }
 
-    /// Brings up to date what `changes` and `apply` look at, for a sandbox whose files lie elsewhere: at least these
+    /// Brings up to date what `apply` looks at, for a sandbox whose files lie elsewhere: at least these
     /// paths of its workspace, or all with none. One call at a time for each sandbox.
     async fn fetch(
         &self,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use super::{
     Inner,
     turns::{on_demand, taking_turns},
@@ -15,7 +17,7 @@ use crate::{
     driver::{Driver, Ground, Kept},
     model::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
-        sandbox::{Sandbox, State, WorkspaceMode},
+        sandbox::{Sandbox, SandboxSpec, State, WorkspaceMode},
     },
     runtime::BoxStream,
 };
@@ -27,7 +29,7 @@ impl Inner {
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
         let against = request.against.as_ref().map(|it| self.shelf_of(it)).transpose()?;
-        let (kept, driver) = match of {
+        let (kept, driver, fetching) = match of {
             Subject::Sandbox(id) => {
                 let sandbox = Arc::clone(&self.fleet().get(&id)?.sandbox);
                 if !request.system {
@@ -37,17 +39,22 @@ impl Inner {
                     return Err(unfit(&sandbox, "looked at"));
                 }
                 let ground = self.whole_ground(&id, &sandbox.name)?;
-                self.fetch(&id, &sandbox.driver, &ground, &request.paths).await?;
-                (Kept::Ground(ground), sandbox.driver.clone())
+                let (fetching, spec) = self.fetching(&id)?;
+                let kept = Kept::Ground(ground, Box::new(spec.as_ref().clone()));
+                (kept, sandbox.driver.clone(), Some(fetching))
             }
             Subject::Snapshot(id) => {
                 let stored = self.shelves().get(&id)?;
                 let shelf = self.shelf_of(&id)?;
                 let driver = stored.snapshot.driver.clone();
-                (Kept::Shelf(shelf, Box::new(stored.spec.clone())), driver)
+                (Kept::Shelf(shelf, Box::new(stored.spec.clone())), driver, None)
             }
         };
-        let changes = self.drivers.get(&driver)?.changes(&kept, against.as_ref(), request)?;
+        let _alone = match &fetching {
+            Some(it) => Some(it.lock().await),
+            None => None,
+        };
+        let changes = self.drivers.get(&driver)?.changes(&kept, against.as_ref(), request).await?;
         Ok(on_demand(&self.lookers, changes))
     }
 }
@@ -77,7 +84,7 @@ impl Inner {
         self.writing(id, None, move |driver, ground| driver.take_back(ground, overwrite)).await
     }
 
-    /// Brings the files here that are looked at, where they lie elsewhere.
+    /// Brings the files here that are to be applied, where they lie elsewhere.
     async fn fetch(
         &self,
         id: &SandboxId,
@@ -85,13 +92,16 @@ impl Inner {
         ground: &Ground,
         paths: &[Vec<u8>],
     ) -> Outcome<()> {
-        let (fetching, spec) = {
-            let fleet = self.fleet();
-            let entry = fleet.get(id)?;
-            (Arc::clone(&entry.fetching), Arc::clone(&entry.spec))
-        };
+        let (fetching, spec) = self.fetching(id)?;
         let _alone = fetching.lock().await;
         self.drivers.get(driver)?.fetch(ground, &spec, paths).await
+    }
+
+    /// What is held by who brings files of a sandbox here, and what it was made from.
+    fn fetching(&self, id: &SandboxId) -> Outcome<(Arc<Mutex<()>>, Arc<SandboxSpec>)> {
+        let fleet = self.fleet();
+        let entry = fleet.get(id)?;
+        Ok((Arc::clone(&entry.fetching), Arc::clone(&entry.spec)))
     }
 
     /// Does something to the real directory, beside which no other verb touches the sandbox, with the newest state of

@@ -12,6 +12,7 @@ use crate::base::{
     clock::Timestamp,
     id::{SandboxId, SnapshotId},
     limits::{GPUS_MAX, NAME_BYTES_MAX},
+    units::Size,
 };
 
 /// Writes an enum whose variants each have one word, with both directions from one table.
@@ -196,6 +197,38 @@ pub struct SandboxSpec {
     pub secrets: Vec<SecretUse>,
     /// Their values, on the way to whoever puts them in. They are kept and sent on with nothing of the above.
     pub given: Vec<Given>,
+}
+
+impl SandboxSpec {
+    /// Asks for nothing beyond that.
+    pub fn bare(driver: &str, workspace: Workspace) -> Self {
+        Self {
+            name: None,
+            driver: driver.to_owned(),
+            isolation: None,
+            image: None,
+            workspace,
+            egress: Egress::Deny,
+            allow: Vec::new(),
+            limits: ResourceLimits::default(),
+            env: Vec::new(),
+            ttl: None,
+            labels: BTreeMap::new(),
+            record: false,
+            remove_on_exit: false,
+            first: SessionSpec {
+                command: Vec::new(),
+                cwd: None,
+                env: Vec::new(),
+                size: Size::DEFAULT,
+            },
+            search_path: Vec::new(),
+            from: None,
+            snapshot_every: None,
+            secrets: Vec::new(),
+            given: Vec::new(),
+        }
+    }
 }
 
 /// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word

@@ -104,6 +104,9 @@ fn a_container_of_the_operators_is_taken_over_and_stays_when_it_is_let_go_of() {
     docked.run(&["snapshot", "create", &name]).failed(5, &[&name]);
     let diff = docked.run(&["diff", &name]);
     assert_ne!(diff.code, 0, "{diff:?}");
+    // What it changed of its image can be told: nothing in it is touched by that.
+    let system = docked.ok(&["diff", &name, "--system"]);
+    assert!(system.contains("+++ b/own\n") && system.contains("+own\n"), "{system}");
     // When what runs in it has ended, nothing of it is.
     docked.ok(&["exec", &name, "--", "true"]);
     assert_eq!(own.state(), "running");

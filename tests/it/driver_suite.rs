@@ -267,9 +267,11 @@ async fn a_program_without_a_terminal_has_three_streams(stage: Stage) {
 }
 
 async fn what_was_changed_is_told(stage: Stage) {
-    let changes =
-        stage.driver.changes(&Kept::Ground(stage.ground.clone()), None, DiffRequest::default());
+    let spec = spec(stage.driver.name(), &stage.project, &["sh"]);
+    let of = Kept::Ground(stage.ground.clone(), Box::new(spec));
+    let all = DiffRequest::default();
     if !stage.driver.capabilities().workspace_diff {
+        let changes = stage.driver.changes(&of, None, all).await;
         assert_eq!(changes.err().map(|it| it.kind()), Some(Kind::Unsupported));
         let applied = stage.driver.apply(&stage.ground, clock::wall(), &ApplyRequest::default());
         assert_eq!(applied.unwrap_err().kind(), Kind::Unsupported);
@@ -278,18 +280,75 @@ async fn what_was_changed_is_told(stage: Stage) {
         return stage.end().await;
     }
     collect(stage.exec("echo x > made", &[]).await).await;
-    let spec = spec(stage.driver.name(), &stage.project, &["sh"]);
-    stage.driver.fetch(&stage.ground, &spec, &[]).await.unwrap();
-    let pieces: Vec<_> = changes.unwrap().map(Result::unwrap).collect();
+    let changes = stage.driver.changes(&of, None, all).await.unwrap();
+    let pieces: Vec<_> = changes.map(Result::unwrap).collect();
     let [DiffPiece::File(made), DiffPiece::End { git_left_out: 0 }] = &pieces[..] else {
         panic!("{pieces:?}")
     };
     assert_eq!((made.path.as_slice(), made.status), (&b"made"[..], ChangeStatus::Added));
+    the_whole_system_is_told_of(&stage, &of).await;
     let applied = stage.driver.apply(&stage.ground, clock::wall(), &ApplyRequest::default());
     assert_eq!(applied.unwrap().paths.len(), 1);
     let taken_back = stage.driver.take_back(&stage.ground, false).unwrap();
     assert_eq!((taken_back.paths.len(), taken_back.refused()), (1, false));
     stage.end().await;
+}
+
+/// What changed in all of a system, below these paths of it.
+async fn told(
+    stage: &Stage,
+    of: &Kept,
+    against: Option<&Shelf>,
+    paths: &[&[u8]],
+) -> Vec<(Vec<u8>, ChangeStatus)> {
+    let paths = paths.iter().map(|it| it.to_vec()).collect();
+    let request = DiffRequest { system: true, paths, ..DiffRequest::default() };
+    let changes = stage.driver.changes(of, against, request).await.unwrap();
+    let files = changes.filter_map(|it| match it.unwrap() {
+        DiffPiece::File(it) => Some((it.path, it.status)),
+        _ => None,
+    });
+    files.collect()
+}
+
+/// A moment is held against the start, and what goes on against the moment.
+async fn what_a_moment_holds_is_told(stage: &Stage, spec: &SandboxSpec, shelf: &Shelf) {
+    if !stage.driver.capabilities().workspace_diff {
+        return;
+    }
+    let moment = Kept::Shelf(shelf.clone(), Box::new(spec.clone()));
+    let now = Kept::Ground(stage.ground.clone(), Box::new(spec.clone()));
+    let path = b"tmp/moment";
+    let one = |status| vec![(path.to_vec(), status)];
+    assert_eq!(told(stage, &moment, None, &[b"tmp"]).await, one(ChangeStatus::Added));
+    assert_eq!(told(stage, &now, Some(shelf), &[b"tmp"]).await, one(ChangeStatus::Modified));
+    assert_eq!(told(stage, &moment, Some(shelf), &[]).await, []);
+    let workspace = |of| {
+        let request = DiffRequest::default();
+        async move {
+            let changes = stage.driver.changes(of, Some(shelf), request).await.unwrap();
+            changes.map(Result::unwrap).collect::<Vec<_>>()
+        }
+    };
+    collect(stage.exec("echo x > after", &[]).await).await;
+    let pieces = workspace(&now).await;
+    let [DiffPiece::File(after), DiffPiece::End { .. }] = &pieces[..] else { panic!("{pieces:?}") };
+    assert_eq!((after.path.as_slice(), after.status), (&b"after"[..], ChangeStatus::Added));
+    assert_eq!(workspace(&moment).await, [DiffPiece::End { git_left_out: 0 }]);
+}
+
+/// With the workspace in it, at its place; only what was asked for, also there.
+async fn the_whole_system_is_told_of(stage: &Stage, of: &Kept) {
+    let made = stage.project.join("made");
+    let made = made.strip_prefix("/").unwrap().to_str().unwrap().as_bytes().to_vec();
+    collect(stage.exec("mkdir -p /tmp/deep/er; echo y > /tmp/deep/er/here", &[]).await).await;
+    let told = async |paths: &[&[u8]]| told(stage, of, None, paths).await;
+    let there = (b"tmp/deep/er/here".to_vec(), ChangeStatus::Added);
+    let made = (made, ChangeStatus::Added);
+    let all = told(&[]).await;
+    assert!(all.contains(&there) && all.contains(&made), "{all:?}");
+    assert_eq!(told(&[b"tmp/deep"]).await, [there]);
+    assert_eq!(told(&[&made.0]).await, [made]);
 }
 
 async fn a_moment_is_kept_and_begun_with(stage: Stage) {
@@ -312,6 +371,7 @@ async fn a_moment_is_kept_and_begun_with(stage: Stage) {
     shelf.reference = kept.unwrap().reference;
     // It goes on, and what it does now is not kept.
     collect(stage.exec("echo later > /tmp/moment", &[]).await).await;
+    what_a_moment_holds_is_told(&stage, &spec, &shelf).await;
     let ground = Ground {
         id: SandboxId::random(),
         name: "again".to_owned(),

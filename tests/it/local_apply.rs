@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use sandwatch::{
     base::clock,
-    driver::{Driver, Kept, local::Local},
+    driver::{Driver, local::Local},
     model::{
         change::{Applied, ApplyRequest, DiffRequest, Verdict},
         sandbox::WorkspaceMode,
     },
 };
 
-use crate::local_stage::{on_stage, python, sh};
+use crate::local_stage::{changes, on_stage, python, sh};
 
 /// Every path with its mode and contents.
 fn tree(directory: &Path) -> BTreeMap<String, String> {
@@ -84,8 +84,7 @@ fn what_is_applied_is_what_the_sandbox_sees_and_goes_back() {
             let owner = fs::metadata(&stage.workspace).unwrap().uid();
             assert_eq!(fs::metadata(stage.workspace.join("dir/c")).unwrap().uid(), owner);
             assert_eq!(
-                Local
-                    .changes(&Kept::Ground(ground.clone()), None, DiffRequest::default())
+                changes(&ground, stage.spec(WorkspaceMode::Cow), DiffRequest::default())
                     .unwrap()
                     .count(),
                 1

@@ -8,13 +8,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use sandwatch::{
     base::{fault::Outcome, id::SandboxId},
-    driver::{Driver, Ground, PipeIo, Place, Program, PtyIo, local::Local},
+    driver::{Changes, Driver, Ground, Kept, PipeIo, Place, Program, PtyIo, local::Local},
     model::{
+        change::DiffRequest,
         sandbox::{SandboxSpec, Workspace, WorkspaceMode},
         session::ExitStatus,
     },
@@ -179,6 +181,16 @@ fn play(name: &str, user: Option<u32>, before: Before<'_>) {
     assert!(ended.is_some_and(|it| it.success()), "as {user:?}: {ended:?}\n{text}");
     assert!(text.contains("1 passed"), "{name} is no test\n{text}");
     drop(std::io::stderr().flush());
+}
+
+/// What changed in a local sandbox: nothing has to be brought here first, so nothing is waited for.
+pub fn changes(ground: &Ground, spec: SandboxSpec, request: DiffRequest) -> Outcome<Changes> {
+    let of = Kept::Ground(ground.clone(), Box::new(spec));
+    let asked = std::pin::pin!(Local.changes(&of, None, request));
+    match asked.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(changes) => changes,
+        Poll::Pending => panic!("waited for"),
+    }
 }
 
 impl Stage {

@@ -89,6 +89,7 @@ mod docker_same;
 mod docker_stage;
 mod docker_status;
 mod docker_strange;
+mod docker_system;
 mod documents;
 mod driver_suite;
 mod engine_adopt;

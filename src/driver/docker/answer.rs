@@ -35,6 +35,8 @@ pub struct Listed {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Container {
     pub id: String,
+    /// The id of its image.
+    pub image: String,
     pub state: ContainerState,
     pub config: Option<Config>,
     pub host_config: Option<HostConfig>,

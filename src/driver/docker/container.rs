@@ -273,36 +273,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::{id::SandboxId, units::Size},
-        model::{
-            sandbox::{ResourceLimits, Workspace},
-            session::SessionSpec,
-        },
+        base::id::SandboxId,
+        model::sandbox::{ResourceLimits, Workspace},
     };
 
     fn spec(mode: WorkspaceMode) -> SandboxSpec {
-        let first =
-            SessionSpec { command: Vec::new(), cwd: None, env: Vec::new(), size: Size::DEFAULT };
+        let workspace = Workspace { path: PathBuf::from("/asked"), mode };
         SandboxSpec {
-            name: None,
-            driver: "docker".to_owned(),
-            isolation: None,
-            image: None,
-            workspace: Workspace { path: PathBuf::from("/asked"), mode },
-            egress: Egress::Deny,
-            allow: Vec::new(),
-            limits: ResourceLimits::default(),
             env: vec![("KEY".to_owned(), "secret".to_owned())],
-            ttl: None,
             labels: BTreeMap::from([(SANDBOX_LABEL.to_owned(), "forged".to_owned())]),
-            record: false,
-            remove_on_exit: false,
-            first,
-            search_path: Vec::new(),
-            from: None,
-            snapshot_every: None,
-            secrets: Vec::new(),
-            given: Vec::new(),
+            ..SandboxSpec::bare("docker", workspace)
         }
     }
 

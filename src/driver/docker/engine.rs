@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Frame, Incoming},
     client::conn::http1,
     header,
@@ -94,6 +94,7 @@ impl Drop for Held {
 pub struct Answer {
     pub status: StatusCode,
     pub bytes: Bytes,
+    headers: HeaderMap,
     whom: String,
 }
 
@@ -176,10 +177,10 @@ impl Engine {
         let verb = format!("answer {method} {}", path.split('?').next().unwrap_or_default());
         let asking = async {
             let (response, held) = self.send(method, &path, payload, false).await?;
-            let status = response.status();
+            let (status, headers) = (response.status(), response.headers().clone());
             let bytes = self.collect(response.into_body()).await?;
             drop(held);
-            Ok(Answer { status, bytes, whom: self.whom() })
+            Ok(Answer { status, bytes, headers, whom: self.whom() })
         };
         within(time, &whom, &verb, asking).await
     }
@@ -207,7 +208,7 @@ impl Engine {
             }
             let status = response.status();
             let bytes = self.collect(response.into_body()).await?;
-            Err(Answer { status, bytes, whom: self.whom() }.fault())
+            Err(Answer { status, bytes, headers: HeaderMap::new(), whom: self.whom() }.fault())
         };
         within(ENGINE_ANSWER_WITHIN, &whom, "begin to answer", asking).await
     }
@@ -221,7 +222,9 @@ impl Engine {
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let status = response.status();
                 let bytes = self.collect(response.into_body()).await?;
-                return Err(Answer { status, bytes, whom: self.whom() }.fault());
+                return Err(
+                    Answer { status, bytes, headers: HeaderMap::new(), whom: self.whom() }.fault()
+                );
             }
             let upgraded = hyper::upgrade::on(response).await;
             // Its connection is the program's now.
@@ -289,6 +292,10 @@ impl Answer {
         }
         serde_json::from_slice(&self.bytes)
             .map_err(|error| nonsense(&self.whom, &format!("its answer can't be read: {error}")))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|it| it.to_str().ok())
     }
 
     /// Done, or already so.
@@ -376,6 +383,7 @@ mod tests {
         let answer = |status: u16, text: &'static str| Answer {
             status: StatusCode::from_u16(status).unwrap(),
             bytes: Bytes::from_static(text.as_bytes()),
+            headers: HeaderMap::new(),
             whom: "the engine".to_owned(),
         };
         let fault = |status, text| answer(status, text).fault();

@@ -20,6 +20,7 @@ mod frames;
 mod gate;
 mod kept;
 mod life;
+mod look;
 mod make;
 mod meter;
 mod place;
@@ -180,13 +181,13 @@ impl Driver for Docker {
         Some(Box::new(meter::DockerMeter::default()))
     }
 
-    fn changes(
+    async fn changes(
         &self,
         of: &Kept,
         against: Option<&Shelf>,
         request: DiffRequest,
     ) -> Outcome<Changes> {
-        pull::changes(of, against, request)
+        look::changes(of, against, request).await
     }
 
     /// By programs in it: an engine shows no directory without all that is below it. Once it has stopped there is no other way.

@@ -1,10 +1,11 @@
-//! What a sandbox changed in its copy of the workspace: the copy comes as an archive, and what differs is kept as a
-//! layer that is read, and applied, as a local sandbox's own is.
+//! What a sandbox, or a moment of one, changed in its copy of the workspace: the copy comes as an archive, and what differs is
+//! kept as a layer that is read, and applied, as a local sandbox's own is.
 
 use std::{
     collections::BTreeSet,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
+    path::Path,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use hyper::{Method, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{
-    engine::{Engine, Payload, escaped, escaped_bytes},
+    engine::{Engine, Payload, Pieces, escaped, escaped_bytes},
     trace::Trace,
 };
 use crate::{
@@ -24,10 +25,10 @@ use crate::{
         text::visible,
     },
     driver::{
-        Changes, Ground, Kept, Shelf,
+        Ground, Shelf,
         local::pulled::{self, Pulling},
     },
-    model::{change::DiffRequest, sandbox::SandboxSpec},
+    model::sandbox::SandboxSpec,
 };
 
 /// Of more names at its top than that, the whole workspace comes.
@@ -39,19 +40,21 @@ pub async fn fetch(ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Ou
         return Err(Fault::absent(format!("{} has no container any more", ground.name)));
     };
     let workspace = spec.workspace.path.as_os_str().as_bytes().to_vec();
-    let fetch = Fetch { engine: Engine::new(engine), container, workspace };
-    let names: BTreeSet<&[u8]> =
-        paths.iter().filter_map(|it| it.split(|it| *it == b'/').next()).collect();
-    let few = !names.is_empty() && names.len() <= SINGLE_NAMES_MAX;
-    if few && pulled::has_layer(&ground.dir) {
-        let names: Vec<Vec<u8>> = names.into_iter().map(<[u8]>::to_vec).collect();
-        match fetch.names(ground, Some(names)).await {
-            // What is wrong with these may be right with all.
-            Err(fault) if fault.kind() == FaultKind::Failed => {}
-            done => return done,
-        }
-    }
-    fetch.names(ground, None).await
+    let fetch = Fetch { engine: &Engine::new(engine), container: &container, workspace };
+    fetch.paths(&ground.dir, paths).await
+}
+
+/// The same of a snapshot, by a container that has its files.
+pub async fn fetch_kept(
+    shelf: &Shelf,
+    (engine, container): (&Engine, &str),
+    spec: &SandboxSpec,
+    paths: &[Vec<u8>],
+) -> Outcome<()> {
+    let (dir, real) = (shelf.dir.clone(), spec.workspace.path.clone());
+    aside(move || pulled::hold_against(&dir, &real)).await?;
+    let workspace = spec.workspace.path.as_os_str().as_bytes().to_vec();
+    Fetch { engine, container, workspace }.paths(&shelf.dir, paths).await
 }
 
 /// Does what blocks aside.
@@ -62,17 +65,53 @@ pub async fn aside<T: Send + 'static>(
     done.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
 }
 
+/// Has an archive taken as it comes, by what blocks; `None` = there is none.
+pub async fn taking<T: Send + 'static>(
+    archive: Option<Pieces>,
+    take: impl FnOnce(Option<Taken>) -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
+    let is_there = archive.is_some();
+    let taking = tokio::spawn(aside(move || take(is_there.then(|| Taken::new(taken)))));
+    if let Some(mut archive) = archive {
+        while let Some(piece) = archive.next().await {
+            if pieces.send(Ok(piece)).await.is_err() {
+                // What came so far was wrong: the fault says how.
+                break;
+            }
+        }
+    }
+    drop(pieces);
+    taking.await.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
+}
+
 /// A workspace in a container.
-struct Fetch {
-    engine: Engine,
-    container: String,
+struct Fetch<'a> {
+    engine: &'a Engine,
+    container: &'a str,
     workspace: Vec<u8>,
 }
 
-impl Fetch {
+impl Fetch<'_> {
+    /// Brings what these paths lie in into the directory of a sandbox or a snapshot.
+    async fn paths(&self, into: &Path, paths: &[Vec<u8>]) -> Outcome<()> {
+        let names: BTreeSet<&[u8]> =
+            paths.iter().filter_map(|it| it.split(|it| *it == b'/').next()).collect();
+        let few = !names.is_empty() && names.len() <= SINGLE_NAMES_MAX;
+        if few && pulled::has_layer(into) {
+            let names: Vec<Vec<u8>> = names.into_iter().map(<[u8]>::to_vec).collect();
+            match self.names(into, Some(names)).await {
+                // What is wrong with these may be right with all.
+                Err(fault) if fault.kind() == FaultKind::Failed => {}
+                done => return done,
+            }
+        }
+        self.names(into, None).await
+    }
+
     /// Brings names at the top of the workspace here, or all of it.
-    async fn names(&self, ground: &Ground, names: Option<Vec<Vec<u8>>>) -> Outcome<()> {
-        let (directory, asked) = (ground.dir.clone(), names.clone());
+    async fn names(&self, into: &Path, names: Option<Vec<Vec<u8>>>) -> Outcome<()> {
+        let (directory, asked) = (into.to_owned(), names.clone());
         let mut pulling = aside(move || Pulling::begin(&directory, asked)).await?;
         for name in names.unwrap_or_else(|| vec![Vec::new()]) {
             pulling = self.one(pulling, name).await?;
@@ -95,28 +134,16 @@ impl Fetch {
                 fault.context(format!("looking at {} in the container", self.shown()))
             })?),
         };
-        let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
-        let is_there = archive.is_some();
-        let taking = tokio::spawn(aside(move || {
-            let archive = Taken::new(taken);
-            pulling.take(&name, is_there.then_some(archive))?;
+        taking(archive, move |archive| {
+            pulling.take(&name, archive)?;
             Ok(pulling)
-        }));
-        if let Some(mut archive) = archive {
-            while let Some(piece) = archive.next().await {
-                if pieces.send(Ok(piece)).await.is_err() {
-                    // What came so far was wrong: the fault says how.
-                    break;
-                }
-            }
-        }
-        drop(pieces);
-        taking.await.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
+        })
+        .await
     }
 
     /// The question for a path as an archive.
     fn archive(&self, path: &[u8]) -> String {
-        let container = escaped(&self.container);
+        let container = escaped(self.container);
         format!("/containers/{container}/archive?path={}", escaped_bytes(path))
     }
 
@@ -126,7 +153,7 @@ impl Fetch {
 
     /// What is not found in the workspace is gone only if that is there itself, and its container.
     async fn is_there(&self) -> Outcome<()> {
-        self.engine.inspect(&self.container).await?;
+        self.engine.inspect(self.container).await?;
         let asked = self.archive(&self.workspace);
         let answer = self.engine.call(Method::HEAD, &asked, Payload::Nothing, ENGINE_ANSWER_WITHIN);
         let status = answer.await?.status;
@@ -187,21 +214,4 @@ impl Read for Taken {
         }
         Ok(count)
     }
-}
-
-/// The copy alone: an engine tells of the rest of a container only what has another time.
-pub fn changes(of: &Kept, against: Option<&Shelf>, request: DiffRequest) -> Outcome<Changes> {
-    let Kept::Ground(ground) = of else { return Err(unable("in a snapshot")) };
-    if against.is_some() {
-        return Err(unable("since a snapshot"));
-    }
-    if request.system {
-        return Err(unable("in the whole system"));
-    }
-    Ok(pulled::changes(ground, request))
-}
-
-fn unable(what: &str) -> Fault {
-    Fault::unsupported(format!("the docker driver can't tell what changed {what}"))
-        .hint("make a fork of the snapshot, and look at its workspace: sandwatch fork SNAPSHOT")
 }

@@ -8,6 +8,7 @@ use super::{
     answer::{Container, Created, Image},
     container::SANDBOX_LABEL,
     engine::{Engine, Payload, escaped},
+    look::{self, Touched},
     remove,
     trace::Trace,
 };
@@ -19,7 +20,10 @@ use crate::{
         },
         text,
     },
-    driver::{Ground, Shelf, Taken, local::pulled},
+    driver::{
+        Ground, Shelf, Taken,
+        local::{agents, pulled},
+    },
     model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
@@ -43,6 +47,14 @@ pub async fn take(ground: &Ground, spec: &SandboxSpec, shelf: &Shelf) -> Outcome
         }
         _ => fault,
     })?;
+    let (mut notes, touched) =
+        (notes(spec, &seen), Touched::of(&engine, &seen, ground, spec).await);
+    match touched {
+        Ok(touched) => touched.write(&shelf.dir)?,
+        Err(fault) => {
+            notes.push(format!("what its system changed can't be told later: {}", fault.message()));
+        }
+    }
     // Before there is anything to be let go of.
     Trace::asking(engine.address.clone()).write(&shelf.dir)?;
     let comment = escaped(&format!("sandwatch: a moment of {}", ground.name));
@@ -57,7 +69,9 @@ pub async fn take(ground: &Ground, spec: &SandboxSpec, shelf: &Shelf) -> Outcome
         return Err(Fault::failed("the docker engine does not name the image it made"));
     }
     pulled::pass_on(&ground.dir, &shelf.dir)?;
-    Ok(Taken { size_bytes: seen.size_rw, reference: Some(made.id), notes: notes(spec, &seen) })
+    agents::pass_on(&ground.dir, &shelf.dir)
+        .map_err(|error| Fault::io("keeping settings of agents with a snapshot", &error))?;
+    Ok(Taken { size_bytes: seen.size_rw, reference: Some(made.id), notes })
 }
 
 /// What an image does not hold.
@@ -92,6 +106,7 @@ fn no_image(shelf: &Shelf) -> Fault {
 /// when it is not there, and when the shelf is of another driver.
 pub async fn forget(shelf: &Shelf) -> Outcome<()> {
     let Some(trace) = Trace::read(&shelf.dir)? else { return Ok(()) };
+    look::forget(&trace, &look::of_snapshot(shelf)).await;
     let engine = Engine::new(trace.engine.clone());
     let name = format!("{REPOSITORY}:{}", shelf.id);
     let removed = remove_image(&engine, &name, Named::ByUs).await.map_err(|fault| match fault.kind() {

@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Where programs that have lists of their own find one, and what was added to it.
-const WHOLE: &str = "/.sandwatch-trust.pem";
-const ADDED: &str = "/.sandwatch-added.pem";
+pub const WHOLE: &str = "/.sandwatch-trust.pem";
+pub const ADDED: &str = "/.sandwatch-added.pem";
 
 /// Files for a container that was made and not started, by their paths; none where nobody opens anything.
 pub async fn files(

@@ -44,8 +44,8 @@ pub(super) fn changes(of: &Kept, since_kept: bool, request: &DiffRequest) -> Cha
     let scenes = match (of, since_kept) {
         (Kept::Shelf(..), true) => SCENES.get(1..KEPT),
         (Kept::Shelf(..), false) => SCENES.get(..KEPT),
-        (Kept::Ground(_), true) => SCENES.get(KEPT..),
-        (Kept::Ground(_), false) => SCENES.get(..),
+        (Kept::Ground(..), true) => SCENES.get(KEPT..),
+        (Kept::Ground(..), false) => SCENES.get(..),
     };
     let mut scenes = scenes.unwrap_or_default().to_vec();
     scenes.sort_by_key(|it| it.0);

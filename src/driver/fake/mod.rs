@@ -196,7 +196,7 @@ impl Driver for FakeDriver {
         Ok(())
     }
 
-    fn changes(
+    async fn changes(
         &self,
         of: &Kept,
         against: Option<&Shelf>,

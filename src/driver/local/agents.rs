@@ -44,6 +44,18 @@ pub fn files(ground: &Path, over_image: bool) -> io::Result<Vec<(PathBuf, Vec<u8
     Ok(files)
 }
 
+/// Keeps them with a snapshot: its files have them too.
+pub fn pass_on(ground: &Path, shelf: &Path) -> io::Result<()> {
+    for laid in all(ground)? {
+        for (name, at) in laid.files {
+            let kept = shelf.join(AGENTS_DIR).join(&laid.agent).join(name);
+            fs::create_dir_all(kept.parent().unwrap_or(shelf))?;
+            fs::copy(at, kept)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a person should know of those that are left out.
 pub fn notes(ground: &Path) -> Vec<String> {
     let laid = all(ground).unwrap_or_default();

@@ -99,6 +99,8 @@ struct Candidate {
 pub struct LocalChanges {
     of: Kept,
     against: Option<Shelf>,
+    /// How the system is, over how it was, where that was laid down.
+    system: Option<(PathBuf, PathBuf)>,
     request: DiffRequest,
     at: At,
 }
@@ -122,12 +124,22 @@ struct Under {
 
 impl LocalChanges {
     pub fn new(of: &Kept, against: Option<&Shelf>, request: DiffRequest) -> Self {
-        Self { of: of.clone(), against: against.cloned(), request, at: At::Start }
+        let (of, against) = (of.clone(), against.cloned());
+        Self { of, against, system: None, request, at: At::Start }
+    }
+
+    /// The system lies elsewhere, and what is to be compared of it was laid down there: how it is over how it was.
+    pub fn over(self, system: Option<(PathBuf, PathBuf)>) -> Self {
+        Self { system, ..self }
     }
 
     fn start(&self) -> Outcome<Under> {
         let places = self.places();
-        let trees = trees::of(&self.of, self.against.as_ref(), self.request.system)?;
+        let against = self.against.as_ref();
+        let trees = match &self.system {
+            Some(laid) => trees::laid(&self.of, against, laid)?,
+            None => trees::of(&self.of, against, self.request.system)?,
+        };
         let (candidates, ready) = (VecDeque::new(), VecDeque::new());
         Ok(Under { trees, now: None, candidates, ready, git_left_out: 0, places })
     }
@@ -136,7 +148,7 @@ impl LocalChanges {
     /// restored empties by and by.
     fn places(&self) -> Vec<Option<(u64, u64)>> {
         let of = match &self.of {
-            Kept::Ground(ground) => &ground.dir,
+            Kept::Ground(ground, _) => &ground.dir,
             Kept::Shelf(shelf, _) => &shelf.dir,
         };
         let against = self.against.as_ref().map(|it| &it.dir);

@@ -471,7 +471,7 @@ impl Driver for Local {
         remove::away(&ground.dir.join(namespaces::BOX))
     }
 
-    fn changes(
+    async fn changes(
         &self,
         of: &Kept,
         against: Option<&Shelf>,

@@ -3,6 +3,7 @@
 //! other. What was sent is written down at the start: without that, what the operator did meanwhile to the real
 //! directory would look like the sandbox's work. Blocks on files.
 
+mod laid;
 mod members;
 mod placing;
 mod sent;
@@ -12,11 +13,14 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
-    os::fd::AsFd,
-    path::Path,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
 };
 
-pub use self::sent::Sending;
+pub use self::{
+    laid::{Laid, Laying, Wanted, Which},
+    sent::Sending,
+};
 use self::{
     members::Members,
     placing::{ABOVE, Fresh, WORKSPACE, root, settled},
@@ -30,17 +34,36 @@ use super::{
     upper,
 };
 use crate::{
-    base::{clock::Timestamp, fault::Outcome, limits::CHANGE_PIECE_BYTES},
-    driver::{Changes, Ground, Kept, patch, tar::read::Reader},
-    model::change::{
-        Applied, AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange,
-        Verdict, covers,
+    base::{
+        clock::Timestamp,
+        fault::{Fault, Outcome},
+        limits::CHANGE_PIECE_BYTES,
+    },
+    driver::{Changes, Ground, Kept, Shelf, patch, tar::read::Reader},
+    model::{
+        change::{
+            Applied, AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange,
+            Verdict, covers,
+        },
+        sandbox::WorkspaceMode,
     },
 };
 
 /// Notes, in the directory of a sandbox that has just begun, which directory its changes will be held against.
 pub fn begin(ground: &Path, workspace: &Path) -> Outcome<()> {
     super::changes::remember(ground, workspace).map_err(noting)
+}
+
+/// The same of a snapshot, when its changes are first looked at.
+pub fn hold_against(shelf: &Path, workspace: &Path) -> Outcome<()> {
+    if shelf.join(super::changes::WORKSPACE).exists() {
+        return Ok(());
+    }
+    let real = fs::canonicalize(workspace).map_err(|error| {
+        Fault::io(format!("opening {}", workspace.display()), &error)
+            .hint("the workspace has to be where it was")
+    })?;
+    begin(shelf, &real)
 }
 
 /// What was sent to a sandbox is what every one has that goes on from a moment of it.
@@ -56,15 +79,29 @@ fn alone(ground: &Ground) -> Ground {
     Ground { from: None, ..ground.clone() }
 }
 
-/// The changes that were brought here last, and what could not be.
-pub fn changes(ground: &Ground, request: DiffRequest) -> Changes {
-    let (asked, above) = (request.clone(), ground.dir.join(BOX).join(ABOVE));
-    let changes = LocalChanges::new(&Kept::Ground(alone(ground)), None, request);
+/// What was brought here of the workspace last, and with `laid` of the system; and what could not be.
+pub fn changes(
+    of: &Kept,
+    against: Option<&Shelf>,
+    request: DiffRequest,
+    laid: Option<Laid>,
+) -> Changes {
+    let of = match of {
+        Kept::Ground(ground, spec) => Kept::Ground(alone(ground), spec.clone()),
+        shelf @ Kept::Shelf(..) => shelf.clone(),
+    };
+    let missing = Missing::new(&of, against, &request);
+    let (paths, text) = (request.paths.clone(), request.text);
+    let trees = laid.as_ref().map(|it| (it.tree(Which::New), it.tree(Which::Old)));
+    let changes = LocalChanges::new(&of, against, request).over(trees);
     Box::new(changes.flat_map(move |piece| {
         let mut pieces = Vec::new();
         if matches!(piece, Ok(DiffPiece::End { .. })) {
-            for (path, why) in unread(&above, &asked.paths, true) {
-                pieces.extend(told(path, why, asked.text).into_iter().map(Ok));
+            let mut unread = missing.all();
+            unread.extend(laid.iter().flat_map(Laid::unread));
+            unread.retain(|path, _| is_asked(&paths, path, true));
+            for (path, why) in unread {
+                pieces.extend(told(path, why, text).into_iter().map(Ok));
             }
         }
         pieces.push(piece);
@@ -72,14 +109,44 @@ pub fn changes(ground: &Ground, request: DiffRequest) -> Changes {
     }))
 }
 
+/// Where it is noted what could not be brought here of workspaces, and what is put in front of that.
+struct Missing {
+    layers: Vec<PathBuf>,
+    prefix: Vec<u8>,
+}
+
+impl Missing {
+    fn new(of: &Kept, against: Option<&Shelf>, request: &DiffRequest) -> Self {
+        let (dir, spec) = match of {
+            Kept::Ground(ground, spec) => (&ground.dir, spec),
+            Kept::Shelf(shelf, spec) => (&shelf.dir, spec),
+        };
+        let dirs = [Some(dir), against.map(|it| &it.dir)].into_iter().flatten();
+        let layers = match spec.workspace.mode {
+            WorkspaceMode::Cow => dirs.map(|it| it.join(BOX).join(ABOVE)).collect(),
+            _ => Vec::new(),
+        };
+        let place = spec.workspace.path.as_os_str().as_bytes();
+        let place = place.strip_prefix(b"/").unwrap_or(place);
+        let prefix = if request.system { [place, b"/"].concat() } else { Vec::new() };
+        Self { layers, prefix }
+    }
+
+    fn all(&self) -> BTreeMap<Vec<u8>, String> {
+        let all = self.layers.iter().flat_map(|it| Unread::of(it));
+        all.map(|(path, why)| ([self.prefix.as_slice(), &path].concat(), why)).collect()
+    }
+}
+
 /// What could not be brought here of these paths; `all` = of everything where none is named.
 fn unread(above: &Path, paths: &[Vec<u8>], all: bool) -> BTreeMap<Vec<u8>, String> {
     let mut unread = Unread::of(above);
-    let asked = |path: &[u8]| {
-        (all && paths.is_empty()) || paths.iter().any(|it| covers(it, path) || covers(path, it))
-    };
-    unread.retain(|path, _| asked(path));
+    unread.retain(|path, _| is_asked(paths, path, all));
     unread
+}
+
+fn is_asked(paths: &[Vec<u8>], path: &[u8], all: bool) -> bool {
+    (all && paths.is_empty()) || paths.iter().any(|it| covers(it, path) || covers(path, it))
 }
 
 fn told(path: Vec<u8>, why: String, text: bool) -> Vec<DiffPiece> {

@@ -27,14 +27,14 @@ use crate::{
         fault::{Fault, Outcome},
         limits::FILES_STEP_WITHIN,
     },
-    driver::{Ground, Kept},
+    driver::Ground,
     model::sandbox::SandboxSpec,
 };
 
 /// What it stands on, if that is an image, and who it is.
 pub fn identity(ground: &Ground) -> Outcome<(Option<Standing>, Identity)> {
     let base = Identity::of(&ground.id)?;
-    let image = image::of(&Kept::Ground(ground.clone()))?;
+    let image = image::under(ground)?;
     let identity = image.as_ref().map_or(Ok(base.clone()), |it| it.identity(&base))?;
     Ok((image, identity))
 }

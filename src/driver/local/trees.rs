@@ -77,7 +77,7 @@ struct Stack {
 impl Stack {
     fn of(kept: &Kept) -> Outcome<Self> {
         let (roots, start) = match kept {
-            Kept::Ground(ground) => {
+            Kept::Ground(ground, _) => {
                 let own = real(&ground.dir)?.join(BOX);
                 let from = ground.from.as_ref().map(|it| real(&it.dir)).transpose()?;
                 let start = own.join(START);
@@ -147,7 +147,7 @@ pub fn of(kept: &Kept, against: Option<&Shelf>, system: bool) -> Outcome<Vec<Tre
         return Ok(trees);
     }
     let home = match kept {
-        Kept::Ground(ground) => Identity::of(&ground.id)?.home,
+        Kept::Ground(ground, _) => Identity::of(&ground.id)?.home,
         // Whose it was makes no difference to where it lies.
         Kept::Shelf(..) => Identity::of(&crate::base::id::SandboxId::random())?.home,
     };
@@ -169,13 +169,34 @@ pub fn of(kept: &Kept, against: Option<&Shelf>, system: bool) -> Outcome<Vec<Tre
     Ok(trees)
 }
 
+/// The same of a whole system that was laid down, how it is over how it was, beside its workspace.
+pub fn laid(
+    of: &Kept,
+    against: Option<&Shelf>,
+    (new, old): &(PathBuf, PathBuf),
+) -> Outcome<Vec<Tree>> {
+    let sides =
+        Sides { new: View::open([new.clone(), old.clone()])?, old: View::open([old.clone()])? };
+    let system = Tree { prefix: Vec::new(), sides, mounted: None };
+    let (Kept::Ground(_, spec) | Kept::Shelf(_, spec)) = of;
+    let mut trees = Vec::new();
+    if spec.workspace.mode == WorkspaceMode::Cow {
+        let place = spec.workspace.path.as_os_str().as_bytes();
+        let prefix = place.strip_prefix(b"/").unwrap_or(place).to_vec();
+        let own = self::of(of, against, false)?;
+        trees.extend(own.into_iter().map(|it| Tree { prefix: prefix.clone(), ..it }));
+    }
+    trees.push(system);
+    Ok(trees)
+}
+
 /// The real directory under a copy-on-write workspace.
 fn workspace(kept: &Kept) -> Outcome<Option<PathBuf>> {
     match kept {
-        Kept::Ground(ground) if ground.dir.join(super::changes::WORKSPACE).exists() => {
+        Kept::Ground(ground, _) if ground.dir.join(super::changes::WORKSPACE).exists() => {
             workspace_of(&ground.dir).map(Some)
         }
-        Kept::Ground(_) => Ok(None),
+        Kept::Ground(..) => Ok(None),
         Kept::Shelf(_, spec) if spec.workspace.mode == WorkspaceMode::Cow => {
             real(&spec.workspace.path).map(Some)
         }

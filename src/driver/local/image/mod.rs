@@ -136,7 +136,7 @@ pub fn can_be_under(grade: Isolation) -> bool {
 
 /// Refuses an image to a grade that can't begin with one.
 pub fn refuse(ground: &Ground, spec: &SandboxSpec, grade: Isolation) -> Outcome<()> {
-    if spec.image.is_none() && of(&Kept::Ground(ground.clone()))?.is_none() {
+    if spec.image.is_none() && under(ground)?.is_none() {
         return Ok(());
     }
     let words = format!("a sandbox of grade {} can't begin with an image", grade.word());
@@ -149,17 +149,22 @@ pub fn at(directory: &Path) -> Outcome<Option<Standing>> {
     cache::read(&directory.join(NOTE))
 }
 
+/// What a sandbox stands on, which may be what the snapshot stands on that it began with.
+pub fn under(ground: &Ground) -> Outcome<Option<Standing>> {
+    at(ground.from.as_ref().map_or(&ground.dir, |shelf| &shelf.dir))
+}
+
 /// The same of files that are looked at.
 pub fn of(kept: &Kept) -> Outcome<Option<Standing>> {
     match kept {
-        Kept::Ground(Ground { from: Some(shelf), .. }) | Kept::Shelf(shelf, _) => at(&shelf.dir),
-        Kept::Ground(ground) => at(&ground.dir),
+        Kept::Ground(ground, _) => under(ground),
+        Kept::Shelf(shelf, _) => at(&shelf.dir),
     }
 }
 
 /// Notes with a snapshot what it stands on.
 pub fn pass_on(ground: &Ground, shelf: &Shelf) -> Outcome<()> {
-    match of(&Kept::Ground(ground.clone()))? {
+    match under(ground)? {
         Some(it) => cache::write(&shelf.dir.join(NOTE), &it),
         None => Ok(()),
     }

@@ -25,7 +25,6 @@ use crate::{
         id::SandboxId,
         limits::{HUB_ANSWER_WITHIN, RUNTIME_WORDS_BYTES_MAX},
         text,
-        units::Size,
     },
     driver::{
         Ground,
@@ -42,8 +41,7 @@ use crate::{
     },
     model::{
         check::{Check, CheckStatus},
-        sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
+        sandbox::{Isolation, SandboxSpec, Workspace, WorkspaceMode},
     },
 };
 
@@ -83,7 +81,8 @@ fn told(grade: Isolation, outcome: &Outcome<PathBuf>) -> Check {
 }
 
 fn tried(grade: Isolation, until: Duration) -> Outcome<PathBuf> {
-    let spec = spec();
+    let spec =
+        SandboxSpec::bare("local", Workspace { path: PathBuf::new(), mode: WorkspaceMode::None });
     check(grade, &spec, &Layout::here())?;
     let runtime = Runtime::of(grade).ok_or_else(|| Fault::bug("no runtime for a grade"))?;
     let id = SandboxId::random();
@@ -99,30 +98,6 @@ fn tried(grade: Isolation, until: Duration) -> Outcome<PathBuf> {
     outcome.map_err(|fault| {
         if fault.hint_text().is_some() { fault } else { fault.hint(runtime.how_to_install()) }
     })
-}
-
-fn spec() -> SandboxSpec {
-    SandboxSpec {
-        name: None,
-        driver: "local".to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: PathBuf::new(), mode: WorkspaceMode::None },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: std::collections::BTreeMap::new(),
-        record: false,
-        remove_on_exit: false,
-        first: SessionSpec { command: Vec::new(), cwd: None, env: Vec::new(), size: Size::DEFAULT },
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
-    }
 }
 
 /// Tries it in a copy of this process: what is cloned there has one thread. It holds nothing that this

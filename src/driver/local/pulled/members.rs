@@ -10,6 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
 };
 
 use rustix::{
@@ -28,6 +29,7 @@ use super::{
         side,
         upper::BENEATH,
     },
+    laid::Wanted,
     sent::Sent,
     unread::{Unread, of_one},
 };
@@ -66,6 +68,8 @@ pub struct Members {
     layer: OwnedFd,
     base: OwnedFd,
     sent: HashMap<Vec<u8>, Sent>,
+    /// Which paths count, where not all do.
+    wanted: Option<Arc<Wanted>>,
     /// The name that the archive is of; empty = all.
     prefix: Vec<u8>,
     /// What the archives have, by sums of paths: those themselves would be as long as a sandbox likes.
@@ -91,6 +95,7 @@ impl Members {
             layer,
             base,
             sent,
+            wanted: None,
             prefix: Vec::new(),
             seen: HashMap::new(),
             sums: RandomState::new(),
@@ -102,6 +107,22 @@ impl Members {
             unread: Unread::default(),
             now: Vec::new(),
         })
+    }
+
+    /// Of archives of more than is wanted, the rest is passed over.
+    pub fn only(self, wanted: Arc<Wanted>) -> Self {
+        Self { wanted: Some(wanted), ..self }
+    }
+
+    /// Takes a directory without what is in it.
+    pub fn directory_alone(&mut self, path: &[u8], mode: u32) -> Outcome<()> {
+        self.directory(path, mode)
+            .map_err(|error| Fault::io(visible(&String::from_utf8_lossy(path)), &error))
+    }
+
+    /// Notes a path that can't be had.
+    pub fn lacks(&mut self, path: &[u8], why: &str) {
+        self.unread.add(path, why);
     }
 
     pub fn take<R: Read>(&mut self, name: &[u8], archive: Option<Reader<R>>) -> Outcome<()> {
@@ -149,6 +170,14 @@ impl Members {
                 continue;
             }
             self.now.clone_from(&path);
+            if !self.wanted.as_ref().is_none_or(|it| it.has(&path)) {
+                if member.kind == MemberKind::Directory {
+                    // On the way to others; it is there.
+                    let entry = Entry { lies: Lies::Directory, bytes: 0 };
+                    self.seen.insert(self.sum(&path), entry);
+                }
+                continue;
+            }
             if self.count(member.bytes) {
                 return Ok(Some(too_much()));
             }
@@ -283,9 +312,16 @@ impl Members {
     /// Another name of an earlier file.
     fn hard_link(&mut self, path: &[u8], member: &Member, real: Option<&Stat>) -> io::Result<Lies> {
         let first = self.place(&member.target).filter(|it| *it != path);
+        let passed_over =
+            first.as_ref().is_some_and(|it| !self.wanted.as_ref().is_none_or(|of| of.has(it)));
         let found = first.and_then(|first| Some((self.seen(&first)?, first)));
-        let Some((lies, first)) = found else {
-            return Err(io::Error::other("a hard link to nothing"));
+        let (lies, first) = match found {
+            Some(found) => found,
+            None if passed_over => {
+                self.unread.add(path, "another name of what is not looked at");
+                return Ok(Lies::Nowhere);
+            }
+            None => return Err(io::Error::other("a hard link to nothing")),
         };
         let holder = match lies {
             Lies::Layer => &self.layer,

@@ -35,6 +35,7 @@ const LOCK: &str = "pulling.lock";
 
 /// The right to put a layer into a sandbox's directory, or to read it while it stays; it ends with this, or with the
 /// process.
+#[derive(Debug)]
 pub struct Held(File);
 
 /// Waits for who is at it.

@@ -16,7 +16,10 @@ use rustix::fs::{FlockOperation, lstat};
 use super::{super::side::PIECE_BYTES, *};
 use crate::{
     base::{clock, id::SandboxId},
-    model::change::{ChangeStatus, DiffPiece, Verdict},
+    model::{
+        change::{ChangeStatus, DiffPiece, Verdict},
+        sandbox::{SandboxSpec, Workspace},
+    },
 };
 
 struct World {
@@ -63,8 +66,14 @@ impl World {
         Ground { id, name: "box".to_owned(), dir: self.ground.clone(), from: None }
     }
 
+    fn kept(&self) -> Kept {
+        let workspace = Workspace { path: self.real.clone(), mode: WorkspaceMode::Cow };
+        Kept::Ground(self.ground(), Box::new(SandboxSpec::bare("docker", workspace)))
+    }
+
     fn changes(&self) -> Vec<(String, ChangeStatus)> {
-        let pieces = changes(&self.ground(), DiffRequest::default()).map(Result::unwrap);
+        let request = DiffRequest::default();
+        let pieces = changes(&self.kept(), None, request, None).map(Result::unwrap);
         let files = pieces.filter_map(|it| match it {
             DiffPiece::File(it) => Some((String::from_utf8(it.path).unwrap(), it.status)),
             _ => None,
@@ -121,7 +130,7 @@ fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
 }
 
 /// Waits for what a thread does meanwhile.
-fn eventually(what: &str, is: impl Fn() -> bool) {
+pub fn eventually(what: &str, is: impl Fn() -> bool) {
     let deadline = clock::monotonic() + Duration::from_secs(60);
     while !is() {
         assert!(clock::monotonic() < deadline, "{what}");
@@ -393,7 +402,10 @@ proptest! {
                         prop_assert!(!take_back(&world.ground(), false).unwrap().refused());
                     }
                     for it in last.drain(..) {
-                        (dirty[it], known[it]) = (true, world.real.join(NAMES[it]).exists());
+                        let there = |root: &Path| root.join(NAMES[it]).exists();
+                        // What neither has any more is nobody's work.
+                        let real = there(&world.real);
+                        (dirty[it], known[it]) = (real || there(&world.copy), real);
                     }
                 }
             }

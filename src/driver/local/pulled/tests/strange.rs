@@ -86,7 +86,8 @@ fn one_path_that_can_not_be_had_costs_the_others_nothing() {
     ];
     pull(&world.ground, b"", Some(&archive(&lines))).unwrap();
     let request = || DiffRequest { text: true, ..DiffRequest::default() };
-    let pieces: Vec<DiffPiece> = changes(&world.ground(), request()).map(Result::unwrap).collect();
+    let pieces: Vec<DiffPiece> =
+        changes(&world.kept(), None, request(), None).map(Result::unwrap).collect();
     let noted: Vec<(&[u8], &str)> = pieces
         .iter()
         .filter_map(|it| match it {
