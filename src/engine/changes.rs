@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Inner,
-    turns::{on_demand, taking_turns},
+    turns::{on_demand, once_begun, taking_turns},
     verbs::unfit,
 };
 use crate::{
@@ -50,12 +50,16 @@ impl Inner {
                 (Kept::Shelf(shelf, Box::new(stored.spec.clone())), driver, None)
             }
         };
-        let _alone = match &fetching {
-            Some(it) => Some(it.lock().await),
-            None => None,
-        };
-        let changes = self.drivers.get(&driver)?.changes(&kept, against.as_ref(), request).await?;
-        Ok(on_demand(&self.lookers, changes))
+        let (driver, lookers) = (self.drivers.get(&driver)?, Arc::clone(&self.lookers));
+        // Files that lie elsewhere may be long on their way.
+        Ok(once_begun(async move {
+            let _alone = match &fetching {
+                Some(it) => Some(it.lock().await),
+                None => None,
+            };
+            let changes = driver.changes(&kept, against.as_ref(), request).await?;
+            Ok(on_demand(&lookers, changes))
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
+use tokio_stream::StreamExt;
 
 use crate::{
     base::{
@@ -41,6 +42,26 @@ pub(super) fn on_demand<T: Send + 'static>(
             let next = read.pop_front();
             ((pieces, read), next)
         }
+    })
+}
+
+/// Pieces of what takes a while to begin: whoever asked for them has an answer before that, and hears from the first piece how
+/// it went. It is given up with the stream.
+pub(super) fn once_begun<T: Send + 'static>(
+    begin: impl Future<Output = Outcome<BoxStream<Outcome<T>>>> + Send + 'static,
+) -> BoxStream<Outcome<T>> {
+    unfold((Some(Box::pin(begin)), None), |(begin, mut pieces)| async move {
+        if let Some(begin) = begin {
+            match begin.await {
+                Ok(begun) => pieces = Some(begun),
+                Err(fault) => return ((None, None), Some(Err(fault))),
+            }
+        }
+        let next = match &mut pieces {
+            Some(pieces) => pieces.next().await,
+            None => None,
+        };
+        ((None, pieces), next)
     })
 }
 
@@ -131,6 +152,30 @@ mod tests {
         assert_eq!(began.recv().await, Some("ended"));
         assert_eq!(turn.within(Duration::MAX, "reading x", || Ok(7)).await, Ok(7));
         assert!(began.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_takes_a_while_to_begin_is_begun_by_who_takes_a_piece_and_given_up_with_the_stream()
+     {
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let pieces = || Box::pin(tokio_stream::iter([Ok(1), Ok(2)])) as BoxStream<Outcome<i32>>;
+        let mut stream = once_begun(async move {
+            gone.await.map_err(|_| Fault::lost("nobody goes"))?;
+            Ok(pieces())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(1), stream.next()).await.is_err());
+        go.send(()).unwrap();
+        assert_eq!(stream.collect::<Vec<_>>().await, [Ok(1), Ok(2)]);
+        let refused = once_begun::<i32>(async { Err(Fault::lost("not there")) });
+        assert_eq!(refused.collect::<Vec<_>>().await, [Err(Fault::lost("not there"))]);
+        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let stream = once_begun(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(pieces())
+        });
+        drop(stream);
+        assert!(ended.await.is_err());
     }
 
     #[test]

@@ -42,8 +42,9 @@ use crate::{
     },
 };
 
-/// Questions for archives: beyond that, what several lie in is asked for, and the rest of it passed over.
-const QUESTIONS_MAX: usize = 256;
+/// Questions for archives: beyond that, and where so many lie in one directory, that is asked for, and the rest of it passed over.
+const QUESTIONS_MAX: usize = 128;
+const FULL: usize = 24;
 /// What an engine mounts over files of each container that runs.
 const OF_THE_ENGINE: [&str; 3] = ["etc/hostname", "etc/hosts", "etc/resolv.conf"];
 /// Small questions that are under way at the same time.
@@ -179,7 +180,7 @@ async fn lay_both(of: &Kept, new: &Side, old: &Side, request: &DiffRequest) -> O
     let mut apart = touched.apart(old.touched.as_ref(), spec);
     let mut plan = touched.plan(old.touched.as_ref(), &request.paths, &apart);
     let modes = modes(&mut plan, new, old, &apart).await?;
-    let questions = plan.questions(QUESTIONS_MAX);
+    let questions = plan.questions(QUESTIONS_MAX, FULL);
     apart.extend(OF_THE_ENGINE.map(|it| it.as_bytes().to_vec()));
     let (wanted, odd) = (Arc::new(Wanted { whole: plan.whole, apart }), plan.odd);
     let (Kept::Ground(Ground { dir: directory, .. }, _)

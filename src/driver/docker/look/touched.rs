@@ -264,10 +264,13 @@ impl Plan {
         itself.retain(|it| !wanted.has(it));
     }
 
-    /// What to ask for so that all is had by so many questions: where there are more, what several lie in, with all else in it.
-    pub fn questions(&self, most: usize) -> BTreeSet<Vec<u8>> {
+    /// What to ask for so that all is had by so many questions: where there are more, what several lie in, with all else in it;
+    /// so too where so many are `full` in one place, unless that lies at the top and may have everything in it. To begin an
+    /// archive costs as much as some ten megabytes of one.
+    pub fn questions(&self, most: usize, full: usize) -> BTreeSet<Vec<u8>> {
         let mut asked = self.whole.clone();
-        while asked.len() > most {
+        loop {
+            let too_many = asked.len() > most;
             let mut parents: BTreeMap<&[u8], usize> = BTreeMap::new();
             for path in &asked {
                 if let Some(above) = above_of(path) {
@@ -275,13 +278,13 @@ impl Plan {
                 }
             }
             let depth = |it: &[u8]| parts(it).count();
+            parents.retain(|path, count| too_many || (*count >= full && depth(path) > 1));
             // The fullest, and of those the deepest, which has the least else in it.
             let fullest = parents.iter().max_by_key(|(path, count)| (**count, depth(path)));
-            let Some(parent) = fullest.map(|it| it.0.to_vec()) else { break };
+            let Some(parent) = fullest.map(|it| it.0.to_vec()) else { return asked };
             asked.retain(|it| !covers(&parent, it));
             asked.insert(parent);
         }
-        asked
     }
 }
 
@@ -375,10 +378,11 @@ mod tests {
         let mut all: Vec<(&str, u8)> = many.iter().map(|it| (it.as_str(), 1)).collect();
         all.extend([("/etc/a", 1), ("/etc/b", 1)]);
         let plan = touched(&all).plan(None, &[], &[]);
-        assert_eq!(plan.questions(300).len(), 3);
-        assert_eq!(plan.questions(3), set(&["usr/share/doc", "etc/a", "etc/b"]));
-        assert_eq!(plan.questions(2), set(&["usr/share/doc", "etc"]));
-        assert_eq!(plan.questions(1), set(&["usr", "etc"]));
+        assert_eq!(plan.questions(400, usize::MAX).len(), 302);
+        assert_eq!(plan.questions(400, 2), set(&["usr/share/doc", "etc/a", "etc/b"]));
+        assert_eq!(plan.questions(3, usize::MAX), set(&["usr/share/doc", "etc/a", "etc/b"]));
+        assert_eq!(plan.questions(2, usize::MAX), set(&["usr/share/doc", "etc"]));
+        assert_eq!(plan.questions(1, usize::MAX), set(&["usr", "etc"]));
     }
 
     #[test]
