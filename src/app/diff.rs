@@ -54,7 +54,7 @@ impl Sides {
     }
 
     pub fn words(&self, system: bool) -> String {
-        let real = if system { "the real system" } else { "the real directory" };
+        let real = if system { "what it began with" } else { "the real directory" };
         let from = self.from.as_deref();
         match (from, &self.to) {
             (None, None) => format!("against {real}"),

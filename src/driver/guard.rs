@@ -142,8 +142,13 @@ impl Driver for Guarded {
         within(self.inner.name(), "vacate", CREATE_WITHIN, self.inner.vacate(ground)).await
     }
 
-    async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
-        let fetched = self.inner.fetch(ground, spec, paths);
+    async fn fetch(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: &DiffRequest,
+    ) -> Outcome<()> {
+        let fetched = self.inner.fetch(of, against, request);
         within(self.inner.name(), "get the files", FETCH_WITHIN, fetched).await
     }
 

@@ -243,8 +243,8 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't restore", self.name())))
     }
 
-    /// What was changed in a copy-on-write workspace or the whole system, whether its sandbox runs or not. Of files that lie
-    /// elsewhere, what has to be looked at is brought here first: one call at a time for each sandbox.
+    /// What was changed in a copy-on-write workspace or the whole system, whether its sandbox runs or not. The
+    /// workspace was fetched; of a system that lies elsewhere, what has to be looked at is brought here first.
     async fn changes(
         &self,
         _of: &Kept,
@@ -275,13 +275,13 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
     }
 
-    /// Brings up to date what `apply` looks at, for a sandbox whose files lie elsewhere: at least these
-    /// paths of its workspace, or all with none. One call at a time for each sandbox.
+    /// Brings the workspace here that `changes` and `apply` look at, on both sides, of a sandbox or a snapshot whose files lie
+    /// elsewhere: at least the paths of the request. One call at a time for each sandbox.
     async fn fetch(
         &self,
-        _ground: &Ground,
-        _spec: &SandboxSpec,
-        _paths: &[Vec<u8>],
+        _of: &Kept,
+        _against: Option<&Shelf>,
+        _request: &DiffRequest,
     ) -> Outcome<()> {
         Ok(())
     }

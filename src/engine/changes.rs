@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Inner {
-    pub(super) async fn diff(
+    pub(super) fn diff(
         self: &Arc<Self>,
         of: Subject,
         request: DiffRequest,
@@ -53,10 +53,12 @@ impl Inner {
         let (driver, lookers) = (self.drivers.get(&driver)?, Arc::clone(&self.lookers));
         // Files that lie elsewhere may be long on their way.
         Ok(once_begun(async move {
-            let _alone = match &fetching {
+            let alone = match &fetching {
                 Some(it) => Some(it.lock().await),
                 None => None,
             };
+            driver.fetch(&kept, against.as_ref(), &request).await?;
+            drop(alone);
             let changes = driver.changes(&kept, against.as_ref(), request).await?;
             Ok(on_demand(&lookers, changes))
         }))
@@ -97,8 +99,10 @@ impl Inner {
         paths: &[Vec<u8>],
     ) -> Outcome<()> {
         let (fetching, spec) = self.fetching(id)?;
+        let of = Kept::Ground(ground.clone(), Box::new(spec.as_ref().clone()));
+        let request = DiffRequest { paths: paths.to_vec(), ..DiffRequest::default() };
         let _alone = fetching.lock().await;
-        self.drivers.get(driver)?.fetch(ground, &spec, paths).await
+        self.drivers.get(driver)?.fetch(&of, None, &request).await
     }
 
     /// What is held by who brings files of a sandbox here, and what it was made from.

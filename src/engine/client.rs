@@ -293,7 +293,7 @@ impl Runtime for Client {
         of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
-        self.engine.diff(of, request).await
+        self.engine.diff(of, request)
     }
 
     async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {

@@ -239,7 +239,7 @@ fn what_changes_are_held_against_is_called_what_it_is() {
     assert!(console.picture().contains("from the real directory to first"));
     console.keys("t");
     console.answer(is_list, read(changes(), ""));
-    assert!(console.picture().contains("from the real system to first"));
+    assert!(console.picture().contains("from what it began with to first"));
     console.keys("a");
     assert_eq!(said(&console), "only the workspace can be applied; t goes back to it");
     console.keys("t");

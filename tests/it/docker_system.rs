@@ -101,7 +101,8 @@ fn every_kind_of_change_in_the_system_is_told_since_the_start() {
     assert!(diff.contains("\n+agent:x:2:2::/:/bin/sh\n") && diff.contains("\n+z\n"), "{diff}");
     assert!(diff.contains("mode was 755, is 700") && !diff.contains("bin/tac"), "{diff}");
     assert_eq!(told(&docked, &["diff", "box", "--system", "/opt/x/y/link"]).len(), 1);
-    assert_eq!(told(&docked, &["diff", "box", "--system", "/var"]), []);
+    // Also of what is in the image alone, and as it was.
+    assert_eq!(told(&docked, &["diff", "box", "--system", "/bin/tee", "/nowhere"]), []);
     // A stopped one too.
     docked.ok(&["stop", "box"]);
     assert_eq!(sorted(told(&docked, &["diff", "box", "--system"])), expected);
@@ -177,4 +178,57 @@ fn moments_are_held_against_the_start_against_each_other_and_against_now() {
     for name in ["first", "second", "third"] {
         docked.ok(&["snapshot", "rm", "--yes", name]);
     }
+}
+
+#[test]
+fn a_hostile_container_hides_nothing_and_is_looked_at_all_the_same() {
+    if !can() {
+        return;
+    }
+    let engine = Engine::shared();
+    let docked = Docked::new(engine);
+    docked.start("box", &[], "exec sleep 1000");
+    let inside = |line: &str| docked.ok(&["exec", "box", "--", "sh", "-ec", line]);
+    let has = |all: &[(String, String)], path: &str, status: &str| {
+        assert!(all.contains(&(path.to_owned(), status.to_owned())), "{path} {status}: {all:?}");
+    };
+    // Of the same size, at the same time as before.
+    inside(
+        "cp -p /etc/passwd /bin/ref; printf R | dd of=/etc/passwd conv=notrunc 2>/dev/null
+         touch -r /bin/ref /etc/passwd; rm /bin/ref",
+    );
+    has(&told(&docked, &["diff", "box", "--system"]), "etc/passwd", "modified");
+    // Links that lead nowhere, which an engine follows.
+    inside("ln -s loop /etc/loop; ln -s /etc/passwd/x /etc/through; ln -s loop /loop; echo x > /x");
+    let all = told(&docked, &["diff", "box", "--system"]);
+    has(&all, "etc/loop", "added");
+    has(&all, "etc/through", "added");
+    has(&all, "loop", "modified");
+    has(&all, "x", "added");
+    assert_eq!(told(&docked, &["diff", "box", "--system", "/etc/passwd/below"]), []);
+    // More in one place than is asked for one by one, with other names of what did not change.
+    inside(
+        "mkdir /root/many; cd /root/many; for i in $(seq 40); do echo $i > $i; done
+         echo same > a1; ln a1 a2; echo stays > b",
+    );
+    docked.ok(&["snapshot", "create", "box", "--name", "many"]);
+    inside("cd /root/many; for i in $(seq 40); do echo $i $i > $i; done; rm a2; echo other > a2");
+    let many = told(&docked, &["diff", "box", "--from", "many", "--system"]);
+    assert_eq!(many.iter().filter(|it| it.0 == "root/many/a2").count(), 1, "{many:?}");
+    has(&many, "root/many/a2", "modified");
+    // With the link at the top that can't be asked for.
+    assert_eq!(many.len(), 42, "{many:?}");
+    // So many at the top that all of it is read.
+    inside("cd /; for i in $(seq 200); do : > f$i; done");
+    let all = told(&docked, &["diff", "box", "--system"]);
+    assert_eq!(all.iter().filter(|it| it.0.starts_with('f')).count(), 200, "{all:?}");
+    has(&all, "etc/passwd", "modified");
+    // The way to its workspace leads elsewhere.
+    inside("mv /tmp /elsewhere; ln -s elsewhere /tmp");
+    let all = told(&docked, &["diff", "box", "--system"]);
+    assert!(all.iter().any(|it| it.0 == "tmp"), "{all:?}");
+    nothing_is_left(engine, &docked);
+    // What was removed does not come again by a look.
+    docked.ok(&["rm", "--yes", "box"]);
+    docked.ok(&["snapshot", "rm", "--yes", "many"]);
 }

@@ -280,6 +280,7 @@ async fn what_was_changed_is_told(stage: Stage) {
         return stage.end().await;
     }
     collect(stage.exec("echo x > made", &[]).await).await;
+    stage.driver.fetch(&of, None, &all).await.unwrap();
     let changes = stage.driver.changes(&of, None, all).await.unwrap();
     let pieces: Vec<_> = changes.map(Result::unwrap).collect();
     let [DiffPiece::File(made), DiffPiece::End { git_left_out: 0 }] = &pieces[..] else {
@@ -303,6 +304,7 @@ async fn told(
 ) -> Vec<(Vec<u8>, ChangeStatus)> {
     let paths = paths.iter().map(|it| it.to_vec()).collect();
     let request = DiffRequest { system: true, paths, ..DiffRequest::default() };
+    stage.driver.fetch(of, against, &request).await.unwrap();
     let changes = stage.driver.changes(of, against, request).await.unwrap();
     let files = changes.filter_map(|it| match it.unwrap() {
         DiffPiece::File(it) => Some((it.path, it.status)),
@@ -326,6 +328,7 @@ async fn what_a_moment_holds_is_told(stage: &Stage, spec: &SandboxSpec, shelf: &
     let workspace = |of| {
         let request = DiffRequest::default();
         async move {
+            stage.driver.fetch(of, Some(shelf), &request).await.unwrap();
             let changes = stage.driver.changes(of, Some(shelf), request).await.unwrap();
             changes.map(Result::unwrap).collect::<Vec<_>>()
         }

@@ -1,7 +1,7 @@
 //! What an engine answers, as far as it is read. Everything is optional: engines differ, and one may be
 //! none at all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
@@ -40,9 +40,26 @@ pub struct Container {
     pub state: ContainerState,
     pub config: Option<Config>,
     pub host_config: Option<HostConfig>,
+    /// How its files are kept.
+    pub graph_driver: Option<GraphDriver>,
     pub mounts: Option<Vec<Mount>>,
     /// What it wrote over its image, in bytes, if that was asked for.
     pub size_rw: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct GraphDriver {
+    pub name: String,
+    pub data: Option<BTreeMap<String, String>>,
+}
+
+impl GraphDriver {
+    /// Where it writes over its image, on the engine's machine.
+    pub fn upper(&self) -> Option<&Path> {
+        let upper = self.data.as_ref()?.get("UpperDir").map(Path::new);
+        upper.filter(|it| self.name == "overlay2" && it.is_absolute())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

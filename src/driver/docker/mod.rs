@@ -173,8 +173,13 @@ impl Driver for Docker {
         snapshot::vacate(ground).await
     }
 
-    async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
-        pull::fetch(ground, spec, paths).await
+    async fn fetch(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: &DiffRequest,
+    ) -> Outcome<()> {
+        look::fetch(of, against, request).await
     }
 
     fn meter(&self) -> Option<Box<dyn Meter>> {

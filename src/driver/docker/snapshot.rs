@@ -9,6 +9,7 @@ use super::{
     container::SANDBOX_LABEL,
     engine::{Engine, Payload, escaped},
     look::{self, Touched},
+    pull::aside,
     remove,
     trace::Trace,
 };
@@ -47,14 +48,21 @@ pub async fn take(ground: &Ground, spec: &SandboxSpec, shelf: &Shelf) -> Outcome
         }
         _ => fault,
     })?;
-    let (mut notes, touched) =
-        (notes(spec, &seen), Touched::of(&engine, &seen, ground, spec).await);
-    match touched {
-        Ok(touched) => touched.write(&shelf.dir)?,
-        Err(fault) => {
-            notes.push(format!("what its system changed can't be told later: {}", fault.message()));
-        }
+    let mut notes = notes(spec, &seen);
+    let touched = Touched::of(&engine, &seen, ground, spec).await;
+    if let Err(fault) = &touched {
+        notes.push(format!("what its system changed can't be told later: {}", fault.message()));
     }
+    let (place, begun) = (shelf.dir.clone(), ground.dir.clone());
+    aside(move || {
+        match touched {
+            Ok(touched) => touched.write(&place)?,
+            Err(fault) => Touched::write_why_not(&place, fault.message())?,
+        }
+        agents::pass_on(&begun, &place)
+            .map_err(|error| Fault::io("keeping settings of agents with a snapshot", &error))
+    })
+    .await?;
     // Before there is anything to be let go of.
     Trace::asking(engine.address.clone()).write(&shelf.dir)?;
     let comment = escaped(&format!("sandwatch: a moment of {}", ground.name));
@@ -69,8 +77,6 @@ pub async fn take(ground: &Ground, spec: &SandboxSpec, shelf: &Shelf) -> Outcome
         return Err(Fault::failed("the docker engine does not name the image it made"));
     }
     pulled::pass_on(&ground.dir, &shelf.dir)?;
-    agents::pass_on(&ground.dir, &shelf.dir)
-        .map_err(|error| Fault::io("keeping settings of agents with a snapshot", &error))?;
     Ok(Taken { size_bytes: seen.size_rw, reference: Some(made.id), notes })
 }
 

@@ -60,7 +60,7 @@ mod traces;
 mod trees;
 pub(super) mod trust;
 mod turns;
-mod upper;
+pub(super) mod upper;
 mod waits;
 mod weak;
 

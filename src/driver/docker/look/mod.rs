@@ -2,14 +2,16 @@
 //! what its engine says may differ, and that of both sides: a snapshot, and the image that all began with, are looked at by a
 //! container that is made of them and never started.
 
+mod layer;
 mod stand;
 mod touched;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -17,7 +19,7 @@ use tokio::task::JoinSet;
 pub use self::{stand::forget, touched::Touched};
 use self::{
     stand::{Found, Stand, Whose},
-    touched::{Plan, relative},
+    touched::{Plan, above_of, relative, tops},
 };
 use super::{
     answer::Container,
@@ -27,7 +29,11 @@ use super::{
     trace::{self, Trace},
 };
 use crate::{
-    base::fault::{Fault, Kind, Outcome},
+    base::{
+        clock,
+        fault::{Fault, Kind, Outcome},
+        limits::FETCH_WITHIN,
+    },
     driver::{
         Changes, Ground, Kept, Shelf,
         local::{
@@ -45,26 +51,41 @@ use crate::{
 /// Questions for archives: beyond that, and where so many lie in one directory, that is asked for, and the rest of it passed over.
 const QUESTIONS_MAX: usize = 128;
 const FULL: usize = 24;
+/// Paths of which it is asked first what lies there, and how many at the same time.
+const FINDS_MAX: usize = 4096;
+const AT_ONCE: usize = 8;
+/// How long one side of a look may take, of what it has in all; half of that, asking what lies where.
+const SIDE_WITHIN: Duration = Duration::from_secs(FETCH_WITHIN.as_secs() / 3);
 /// What an engine mounts over files of each container that runs.
 const OF_THE_ENGINE: [&str; 3] = ["etc/hostname", "etc/hosts", "etc/resolv.conf"];
-/// Small questions that are under way at the same time.
-const AT_ONCE: usize = 8;
 
-pub async fn changes(of: &Kept, against: Option<&Shelf>, request: DiffRequest) -> Outcome<Changes> {
+/// Why a path is not told of.
+const ODD_NAME: &str = "its name is no UTF-8: the docker engine does not tell it";
+const TOO_LONG: &str = "not looked at: the docker engine took too long";
+const NOT_ASKED: &str = "the docker engine does not give it by itself";
+const NO_DIRECTORY: &str = "is no directory any more, or was none";
+const MODE_UNKNOWN: &str = "its permissions were not compared: too much changed";
+
+/// Brings the workspace here, on both sides.
+pub async fn fetch(of: &Kept, against: Option<&Shelf>, request: &DiffRequest) -> Outcome<()> {
     let (Kept::Ground(_, spec) | Kept::Shelf(_, spec)) = of;
     let whose = whose(of);
     let cow = spec.workspace.mode == WorkspaceMode::Cow;
-    if cow && let Some(paths) = of_workspace(&request, spec) {
-        match of {
-            Kept::Ground(ground, spec) => pull::fetch(ground, spec, &paths).await?,
-            Kept::Shelf(shelf, spec) => of_shelf(shelf, spec, &paths, &whose).await?,
-        }
-        if let Some(shelf) = against {
-            of_shelf(shelf, spec, &paths, &whose).await?;
-        }
+    let Some(paths) = of_workspace(request, spec).filter(|_| cow) else { return Ok(()) };
+    match of {
+        Kept::Ground(ground, spec) => pull::fetch(ground, spec, &paths).await?,
+        Kept::Shelf(shelf, spec) => of_shelf(shelf, spec, &paths, &whose).await?,
     }
+    match against {
+        Some(shelf) => of_shelf(shelf, spec, &paths, &whose).await,
+        None => Ok(()),
+    }
+}
+
+/// What changed in the workspace, which was fetched, or in all of the system.
+pub async fn changes(of: &Kept, against: Option<&Shelf>, request: DiffRequest) -> Outcome<Changes> {
     let laid = match request.system {
-        true => Some(lay(of, against, &request, &whose).await?),
+        true => Some(lay(of, against, &request, &whose(of)).await?),
         false => None,
     };
     Ok(pulled::changes(of, against, request, laid))
@@ -177,104 +198,215 @@ async fn lay_both(of: &Kept, new: &Side, old: &Side, request: &DiffRequest) -> O
     if old.touched.as_ref().is_some_and(|it| it.start != touched.start) {
         return Err(Fault::invalid("the two stand on different images"));
     }
-    let mut apart = touched.apart(old.touched.as_ref(), spec);
-    let mut plan = touched.plan(old.touched.as_ref(), &request.paths, &apart);
-    let modes = modes(&mut plan, new, old, &apart).await?;
-    let questions = plan.questions(QUESTIONS_MAX, FULL);
-    apart.extend(OF_THE_ENGINE.map(|it| it.as_bytes().to_vec()));
-    let (wanted, odd) = (Arc::new(Wanted { whole: plan.whole, apart }), plan.odd);
+    let apart = touched.apart(old.touched.as_ref(), spec);
+    let plan = touched.plan(old.touched.as_ref(), &request.paths, &apart);
+    let mut look = Look::plan(plan, new, old, apart).await?;
     let (Kept::Ground(Ground { dir: directory, .. }, _)
     | Kept::Shelf(Shelf { dir: directory, .. }, _)) = of;
     let place = directory.clone();
     let laid = Arc::new(aside(move || Laid::begin(&place)).await?);
     // What sandwatch put there itself was there at the start.
-    let begun = if old.touched.is_none() { begun(directory, &wanted)? } else { Vec::new() };
-    for (which, side) in [(Which::Old, old), (Which::New, new)] {
-        let (place, wanted) = (Arc::clone(&laid), Arc::clone(&wanted));
-        let mut laying = aside(move || place.lay(which, wanted)).await?;
-        for question in &questions {
-            laying = take(&side.stand, laying, question).await?;
-        }
-        if which == Which::Old {
-            for (path, archive) in &begun {
-                laying.take(path, Some(archive.as_slice()))?;
-            }
-        }
-        for it in odd.iter().filter(|_| which == Which::New) {
-            laying.lacks(it, "its name is no UTF-8: the docker engine does not tell it");
-        }
-        let modes: Vec<(Vec<u8>, u32)> = modes
-            .iter()
-            .map(|(path, (old, new))| (path.clone(), if which == Which::Old { *old } else { *new }))
-            .collect();
-        aside(move || {
-            modes.iter().try_for_each(|(path, mode)| laying.directory(path, *mode))?;
-            laying.finish()
-        })
-        .await?;
-        side.stand.is_there().await?;
-    }
+    let begun = match old.touched {
+        None => begun(directory, &look.wanted).await?,
+        Some(_) => Vec::new(),
+    };
+    look.side(&laid, Which::Old, &old.stand, begun).await?;
+    look.side(&laid, Which::New, &new.stand, Vec::new()).await?;
     Arc::into_inner(laid).ok_or_else(|| Fault::bug("a look is under way after its end"))
 }
 
-/// Takes one question's answer, which may be that nothing is there.
-async fn take(stand: &Stand, mut laying: Laying, path: &[u8]) -> Outcome<Laying> {
+/// What is asked for, of both sides.
+struct Look {
+    wanted: Arc<Wanted>,
+    questions: BTreeSet<Vec<u8>>,
+    /// Directories whose permissions differ: of the old side and the new one.
+    modes: BTreeMap<Vec<u8>, (u32, u32)>,
+    /// What can't be had, and why.
+    lacks: BTreeMap<Vec<u8>, &'static str>,
+}
+
+impl Look {
+    /// Asks what lies at each path first: of a directory only the mode may count.
+    async fn plan(mut plan: Plan, new: &Side, old: &Side, apart: Vec<Vec<u8>>) -> Outcome<Self> {
+        let is_way = |path: &[u8]| apart.iter().any(|it| covers(path, it));
+        let odd = std::mem::take(&mut plan.odd).into_iter().map(|it| (it, ODD_NAME));
+        let (mut lacks, mut modes) = (odd.collect::<BTreeMap<_, _>>(), BTreeMap::new());
+        let itself = std::mem::take(&mut plan.itself);
+        // An engine that makes an archive of such a name loses it.
+        let is_odd = |it: &&Vec<u8>| std::str::from_utf8(it).is_err();
+        let odd: Vec<_> = plan.whole.iter().chain(&itself).filter(is_odd).cloned().collect();
+        let mut refused: Vec<(Vec<u8>, &str)> = odd.into_iter().map(|it| (it, ODD_NAME)).collect();
+        // Of those that are certainly directories it matters least.
+        let is_leaf = |it: &Vec<u8>| !is_above_others(it, &itself);
+        let (leaves, ways): (Vec<_>, Vec<_>) = itself.iter().cloned().partition(is_leaf);
+        let mut asked: Vec<Vec<u8>> =
+            plan.whole.iter().cloned().chain(leaves).chain(ways).collect();
+        for path in asked.split_off(asked.len().min(FINDS_MAX)) {
+            match is_above_others(&path, &itself) {
+                true => drop(lacks.insert(path, MODE_UNKNOWN)),
+                false => drop(plan.whole.insert(path)),
+            }
+        }
+        for (path, new, old) in finds(asked, &new.stand, &old.stand).await? {
+            match (new, old) {
+                (Found::Unasked, _) | (_, Found::Unasked) => refused.push((path, NOT_ASKED)),
+                _ if plan.whole.contains(&path) => {}
+                (Found::Directory(new), Found::Directory(old)) if new == old => {}
+                (Found::Directory(new), Found::Directory(old)) => {
+                    modes.insert(path, (old, new));
+                }
+                // Only made to be mounted on.
+                (Found::Directory(_), Found::Nothing) if is_way(&path) => {}
+                (Found::Directory(_), _) if is_way(&path) => drop(lacks.insert(path, NO_DIRECTORY)),
+                _ => drop(plan.whole.insert(path)),
+            }
+        }
+        let mut by_parents = BTreeSet::new();
+        for (path, why) in refused {
+            match asked_by(&path).filter(|it| !is_way(it)) {
+                Some(above) => drop(by_parents.insert(above.to_vec())),
+                None => drop(lacks.insert(path.clone(), why)),
+            }
+            plan.whole.insert(path);
+        }
+        plan.tidy();
+        let mut questions = plan.questions(QUESTIONS_MAX, FULL);
+        questions.retain(|it| !lacks.contains_key(it));
+        let questions = tops(questions.into_iter().chain(by_parents));
+        let apart = apart.into_iter().chain(OF_THE_ENGINE.map(|it| it.as_bytes().to_vec()));
+        let wanted = Wanted { whole: plan.whole, apart: apart.collect() };
+        modes.retain(|path, _| !wanted.has(path));
+        Ok(Self { wanted: Arc::new(wanted), questions, modes, lacks })
+    }
+
+    /// Lays one side down. What can't be had of the old one is not looked at in the new one either: it would seem to have come.
+    async fn side(
+        &mut self,
+        laid: &Arc<Laid>,
+        which: Which,
+        stand: &Stand,
+        begun: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Outcome<()> {
+        let (place, wanted) = (Arc::clone(laid), Arc::clone(&self.wanted));
+        let mut laying = aside(move || place.lay(which, wanted)).await?;
+        let until = clock::monotonic() + SIDE_WITHIN;
+        let mut questions: VecDeque<Vec<u8>> = self.questions.iter().cloned().collect();
+        let mut again = 0;
+        while let Some(question) = questions.pop_front() {
+            let (rest, failed) = if clock::monotonic() > until {
+                (laying, Some(TOO_LONG))
+            } else {
+                take(stand, laying, &question, until).await?
+            };
+            laying = rest;
+            if let Some(why) = failed {
+                self.questions.remove(&question);
+                self.lacks.insert(question, why);
+            }
+            // Other names of what was passed over have its contents when they are asked for by themselves.
+            for name in laying.again() {
+                again += 1;
+                match again > QUESTIONS_MAX {
+                    true => drop(self.lacks.insert(name, NOT_ASKED)),
+                    false => questions.push_back(name),
+                }
+            }
+        }
+        stand.is_there().await?;
+        let own = |(path, (old, new)): (&Vec<u8>, &(u32, u32))| {
+            (path.clone(), if which == Which::Old { *old } else { *new })
+        };
+        let modes: Vec<(Vec<u8>, u32)> = self.modes.iter().map(own).collect();
+        // Told once, with all.
+        let lacks =
+            if which == Which::New { std::mem::take(&mut self.lacks) } else { <_>::default() };
+        aside(move || {
+            for (path, archive) in begun {
+                laying.take(&path, Some(archive.as_slice()))?;
+            }
+            lacks.iter().for_each(|(path, why)| laying.lacks(path, why));
+            modes.iter().try_for_each(|(path, mode)| laying.directory(path, *mode))?;
+            laying.finish()
+        })
+        .await
+    }
+}
+
+/// What lies at paths, on the new side and the old one.
+async fn finds(
+    paths: Vec<Vec<u8>>,
+    new: &Stand,
+    old: &Stand,
+) -> Outcome<Vec<(Vec<u8>, Found, Found)>> {
+    let (mut paths, mut looks, mut all) = (paths.into_iter(), JoinSet::new(), Vec::new());
+    let until = clock::monotonic() + SIDE_WITHIN / 2;
+    loop {
+        for path in paths.by_ref().take(AT_ONCE - looks.len()) {
+            let (new, old) = (new.find(&path), old.find(&path));
+            looks.spawn(async move { Ok::<_, Fault>((path, new.await?, old.await?)) });
+        }
+        if clock::monotonic() > until {
+            return Err(Fault::late(TOO_LONG).hint("name the paths that matter"));
+        }
+        let Some(found) = looks.join_next().await else { return Ok(all) };
+        all.push(found.map_err(|error| Fault::bug(format!("looking at a path: {error}")))??);
+    }
+}
+
+/// What is asked for instead of a path that can't be asked for by itself; `None` = nothing is, or all of the system.
+fn asked_by(path: &[u8]) -> Option<&[u8]> {
+    let valid = std::str::from_utf8(path).map_or_else(|error| error.valid_up_to(), str::len);
+    let name = path.get(..valid).unwrap_or(path);
+    above_of(name).filter(|it| !it.is_empty())
+}
+
+/// Whether others of these lie in it: then it is a directory.
+fn is_above_others(path: &[u8], all: &BTreeSet<Vec<u8>>) -> bool {
+    let inside = [path, b"/"].concat();
+    all.range(inside.clone()..).next().is_some_and(|it| it.starts_with(&inside))
+}
+
+/// Takes one question's answer, which may be that nothing is there; why not, where that is of this question alone.
+async fn take(
+    stand: &Stand,
+    mut laying: Laying,
+    path: &[u8],
+    until: Duration,
+) -> Outcome<(Laying, Option<&'static str>)> {
     let archive = match stand.engine.listen(&stand.archive(path)).await {
         Err(fault) if fault.kind() == Kind::Absent => None,
+        Err(fault) if fault.kind() == Kind::Failed => return Ok((laying, Some(NOT_ASKED))),
         archive => Some(archive?),
     };
     let path = path.to_vec();
     taking(archive, move |archive| {
-        laying.take(&path, archive)?;
-        Ok(laying)
+        let archive = archive.map(|mut it| {
+            it.only_until(until);
+            it
+        });
+        match laying.take(&path, archive) {
+            Err(_) if clock::monotonic() > until => Ok((laying, Some(TOO_LONG))),
+            taken => taken.map(|()| (laying, None)),
+        }
     })
     .await
 }
 
 /// Settings of agents that were laid down, as archives, by their paths.
-fn begun(directory: &Path, wanted: &Wanted) -> Outcome<Vec<(Vec<u8>, Vec<u8>)>> {
-    let files = agents::files(directory, true)
-        .map_err(|error| Fault::io("reading settings of agents that were laid down", &error))?;
-    let all = files.into_iter().map(|(path, text)| {
-        let path = [b"etc/", path.as_os_str().as_bytes()].concat();
-        let name = path.rsplit(|it| *it == b'/').next().unwrap_or(&path);
-        let mut archive = Vec::new();
-        tar::file(&mut archive, &String::from_utf8_lossy(name), 0o644, &text);
-        archive.extend(tar::END);
-        (path, archive)
-    });
-    Ok(all.filter(|it| wanted.has(&it.0)).collect())
-}
-
-/// Tells directories, of which only the mode counts, from the rest, which is to be fetched; the modes of those that differ in
-/// them, of the old side and the new one.
-async fn modes(
-    plan: &mut Plan,
-    new: &Side,
-    old: &Side,
-    apart: &[Vec<u8>],
-) -> Outcome<BTreeMap<Vec<u8>, (u32, u32)>> {
-    let mut modes = BTreeMap::new();
-    let asked: BTreeSet<Vec<u8>> = std::mem::take(&mut plan.itself);
-    let (mut asked, mut looks) = (asked.into_iter(), JoinSet::new());
-    loop {
-        for path in asked.by_ref().take(AT_ONCE - looks.len()) {
-            let (new, old) = (new.stand.find(&path), old.stand.find(&path));
-            looks.spawn(async move { Ok::<_, Fault>((path, new.await?, old.await?)) });
-        }
-        let Some(found) = looks.join_next().await else { break };
-        match found.map_err(|error| Fault::bug(format!("looking at a container: {error}")))?? {
-            (_, Found::Directory(new), Found::Directory(old)) if new == old => {}
-            (path, Found::Directory(new), Found::Directory(old)) => {
-                modes.insert(path, (old, new));
-            }
-            // Only made to be mounted on.
-            (path, ..) if apart.iter().any(|it| covers(&path, it)) => {}
-            (path, ..) => drop(plan.whole.insert(path)),
-        }
-    }
-    plan.tidy();
-    let wanted = Wanted { whole: plan.whole.clone(), apart: Vec::new() };
-    modes.retain(|path, _| !wanted.has(path));
-    Ok(modes)
+async fn begun(directory: &Path, wanted: &Arc<Wanted>) -> Outcome<Vec<(Vec<u8>, Vec<u8>)>> {
+    let (directory, wanted) = (directory.to_owned(), Arc::clone(wanted));
+    aside(move || {
+        let files = agents::files(&directory, true)
+            .map_err(|error| Fault::io("reading settings of agents that were laid down", &error))?;
+        let all = files.into_iter().map(|(path, text)| {
+            let path = [b"etc/", path.as_os_str().as_bytes()].concat();
+            let name = path.rsplit(|it| *it == b'/').next().unwrap_or(&path);
+            let mut archive = Vec::new();
+            tar::file(&mut archive, &String::from_utf8_lossy(name), 0o644, &text);
+            archive.extend(tar::END);
+            (path, archive)
+        });
+        Ok(all.filter(|it| wanted.has(&it.0)).collect())
+    })
+    .await
 }

@@ -48,6 +48,8 @@ pub enum Found {
     /// A directory, with its permissions.
     Directory(u32),
     Other,
+    /// It can't be asked for by itself: an engine follows links, also those that lead nowhere.
+    Unasked,
 }
 
 /// As Go has it.
@@ -141,6 +143,7 @@ async fn find(engine: Arc<Engine>, asked: String) -> Outcome<Found> {
     match answer.status {
         StatusCode::NOT_FOUND => return Ok(Found::Nothing),
         status if status.is_success() => {}
+        status if status.is_server_error() => return Ok(Found::Unasked),
         status => {
             let words = format!("looking at a path of a container: the engine says {status}");
             return Err(Fault::failed(words).hint("see whether it works: docker version"));

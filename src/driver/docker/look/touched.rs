@@ -10,10 +10,15 @@ use std::{
 
 use serde::Deserialize;
 
-use super::super::{
-    answer::Container,
-    engine::{Engine, escaped},
-    first, trust,
+use super::{
+    super::{
+        answer::Container,
+        engine::{Engine, escaped},
+        first,
+        pull::aside,
+        trust,
+    },
+    layer,
 };
 use crate::{
     base::{
@@ -33,6 +38,8 @@ const FILE: &str = "system";
 /// Before a path in it that is not told as it is, and before one that something was mounted on.
 const ODD: u8 = b'?';
 const MOUNTED: u8 = b'/';
+/// Before the reason why nothing is known.
+const WHY_NOT: u8 = b'!';
 /// What stands for bytes that are no UTF-8.
 const BROKEN: &[u8] = "\u{fffd}".as_bytes();
 
@@ -47,7 +54,7 @@ pub(super) struct Changed {
 
 /// How much of a path may differ. The more comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Extent {
+pub enum Extent {
     Itself,
     /// With all that lies in it.
     Whole,
@@ -90,8 +97,8 @@ pub struct Plan {
 }
 
 impl Touched {
-    /// Of a container that was made for a sandbox, or adopted.
-    /// What lies in its workspace is not noted: that is looked at otherwise.
+    /// Of a container that was made for a sandbox, or adopted. What lies in its workspace is not noted: that is looked at
+    /// otherwise.
     pub async fn of(
         engine: &Engine,
         container: &Container,
@@ -100,53 +107,85 @@ impl Touched {
     ) -> Outcome<Self> {
         let path = format!("/containers/{}/changes", escaped(&container.id));
         let mut pieces = engine.listen(&path).await?;
-        let mut all = Vec::new();
+        let mut told = Vec::new();
         while let Some(piece) = pieces.next().await {
-            all.extend_from_slice(&piece);
-            if all.len() > ENGINE_CHANGES_BYTES_MAX {
+            told.extend_from_slice(&piece);
+            if told.len() > ENGINE_CHANGES_BYTES_MAX {
                 return Err(too_many());
             }
         }
-        let told: Option<Vec<Changed>> = serde_json::from_slice(&all).map_err(|error| {
-            Fault::failed(format!("what the docker engine tells of changes can't be read: {error}"))
-        })?;
-        let before = ground.from.as_ref().map(Self::read).transpose()?;
-        let start = before.as_ref().map_or(&container.image, |it| &it.start).clone();
-        let mut touched = Self { start, ..before.unwrap_or_default() };
+        let upper = container.graph_driver.as_ref().filter(|_| engine.address.is_here());
+        let upper = upper.and_then(|it| it.upper().map(Path::to_owned));
         let mounts = container.mounts.iter().flatten();
-        touched.mounted.extend(mounts.map(|it| relative(it.destination.as_bytes())));
-        let apart = touched.apart(None, spec);
-        for changed in told.into_iter().flatten() {
-            touched.add(&changed, &apart);
-            if touched.paths.len() > CHANGES_MAX {
-                return Err(too_many());
-            }
-        }
-        Ok(touched)
+        let mounted = mounts.map(|it| relative(it.destination.as_bytes())).collect();
+        let (from, image, spec) = (ground.from.clone(), container.image.clone(), spec.clone());
+        aside(move || {
+            let before = from.as_ref().map(Self::read).transpose()?;
+            let before = before.unwrap_or_else(|| Self { start: image, ..Self::default() });
+            before.with(&told, mounted, upper.as_deref(), &spec)
+        })
+        .await
     }
 
-    fn add(&mut self, changed: &Changed, apart: &[Vec<u8>]) {
-        let path = changed.path.trim_matches('/');
+    /// With what an engine tells, and what can be seen of it here.
+    fn with(
+        self,
+        told: &[u8],
+        mounted: BTreeSet<Vec<u8>>,
+        upper: Option<&Path>,
+        spec: &SandboxSpec,
+    ) -> Outcome<Self> {
+        let told: Option<Vec<Changed>> = serde_json::from_slice(told).map_err(|error| {
+            Fault::failed(format!("what the docker engine tells of changes can't be read: {error}"))
+        })?;
+        let mut all = self;
+        all.mounted.extend(mounted);
+        let apart = all.apart(None, spec);
+        let mut odd = Vec::new();
+        for Changed { path, kind } in told.into_iter().flatten() {
+            let extent = if kind == 0 { Extent::Itself } else { Extent::Whole };
+            let path = path.trim_matches('/');
+            if path.contains(char::REPLACEMENT_CHARACTER) {
+                odd.push(path.as_bytes().to_vec());
+            } else {
+                all.add(path.as_bytes(), extent, &apart);
+            }
+            if all.paths.len() + odd.len() > CHANGES_MAX {
+                return Err(too_many());
+            }
+        }
+        // There every name is as it is.
+        if !upper.is_some_and(|it| layer::add(it, &mut all, &apart)) {
+            odd.retain(|it| all.counts(it, &apart));
+            all.odd.extend(odd);
+        }
+        Ok(all)
+    }
+
+    /// Whether a path is to be looked at by itself.
+    fn counts(&self, path: &[u8], apart: &[Vec<u8>]) -> bool {
         let ours = [first::PATH, trust::WHOLE, trust::ADDED].map(|it| it.trim_start_matches('/'));
-        let odd = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
-        if path.len() > PATH_BYTES_MAX || path.split('/').any(odd) || ours.contains(&path) {
-            return;
-        }
-        // What lies in something that is looked at whole is; what is apart, and the way there, is not looked at whole.
-        let is_apart = |it: &[u8]| apart.iter().any(|of| covers(of, it));
-        let is_way = |it: &[u8]| apart.iter().any(|of| covers(it, of));
-        let mut above = std::iter::successors(above_of(path.as_bytes()), |it| above_of(it));
-        if is_apart(path.as_bytes())
-            || above.any(|it| self.paths.get(it) == Some(&Extent::Whole) && !is_way(it))
+        let odd = |part: &[u8]| matches!(part, b"" | b"." | b"..") || part.contains(&0);
+        if path.len() > PATH_BYTES_MAX
+            || parts(path).any(odd)
+            || ours.iter().any(|it| it.as_bytes() == path)
+            || apart.iter().any(|of| covers(of, path))
         {
-            return;
+            return false;
         }
-        if path.contains(char::REPLACEMENT_CHARACTER) {
-            self.odd.insert(path.as_bytes().to_vec());
-            return;
+        // What lies in something that is looked at whole is looked at with it; the way to what is apart is not.
+        let is_way = |it: &[u8]| apart.iter().any(|of| covers(it, of));
+        let mut above = std::iter::successors(above_of(path), |it| above_of(it));
+        !above.any(|it| self.paths.get(it) == Some(&Extent::Whole) && !is_way(it))
+    }
+
+    /// Tells whether it is to be looked at by itself.
+    pub fn add(&mut self, path: &[u8], extent: Extent, apart: &[Vec<u8>]) -> bool {
+        let counts = self.counts(path, apart);
+        if counts {
+            self.put(path, extent);
         }
-        let extent = if changed.kind == 0 { Extent::Itself } else { Extent::Whole };
-        self.put(path.as_bytes(), extent);
+        counts
     }
 
     fn put(&mut self, path: &[u8], extent: Extent) {
@@ -169,6 +208,13 @@ impl Touched {
             .map_err(|error| Fault::io(format!("writing {}", path.display()), &error))
     }
 
+    /// Keeps with a snapshot why that is not known.
+    pub fn write_why_not(shelf: &Path, why: &str) -> Outcome<()> {
+        let path = shelf.join(FILE);
+        fs::write(&path, [&[WHY_NOT], why.as_bytes()].concat())
+            .map_err(|error| Fault::io(format!("writing {}", path.display()), &error))
+    }
+
     pub fn read(shelf: &Shelf) -> Outcome<Self> {
         let path = shelf.dir.join(FILE);
         let text = fs::read(&path).map_err(|error| match error.kind() {
@@ -179,6 +225,12 @@ impl Touched {
             .hint("take another; what its workspace changed can be told"),
             _ => Fault::io(format!("reading {}", path.display()), &error),
         })?;
+        if let Some(why) = text.strip_prefix(&[WHY_NOT]) {
+            let why = String::from_utf8_lossy(why);
+            let words =
+                format!("what the system of snapshot {} had changed is not known: {why}", shelf.id);
+            return Err(Fault::unsupported(words));
+        }
         let mut fields = text.split(|it| *it == 0);
         let start = fields.next().and_then(|it| std::str::from_utf8(it).ok());
         let start = start.filter(|it| !it.is_empty()).map(str::to_owned);
@@ -219,7 +271,8 @@ impl Touched {
             // What it lies in has it, by its name; unless that is too much.
             let above = memchr::memmem::find(odd, BROKEN).and_then(|at| odd.get(..at));
             let above = above.and_then(above_of);
-            match above.filter(|it| !apart.iter().any(|of| covers(it, of))) {
+            let is_way = |it: &[u8]| it.is_empty() || apart.iter().any(|of| covers(it, of));
+            match above.filter(|it| !is_way(it)) {
                 Some(above) => drop(plan.whole.insert(above.to_vec())),
                 None => drop(plan.odd.insert(odd.clone())),
             }
@@ -247,45 +300,52 @@ impl Touched {
 impl Plan {
     /// What lies in something that is looked at whole needs no look of its own.
     pub fn tidy(&mut self) {
-        let Self { whole, itself, .. } = self;
-        let mut top: Option<Vec<u8>> = None;
-        let mut tops = BTreeSet::new();
-        // By components: `a` comes before all in it, and those before `a-b`.
-        let mut sorted: Vec<Vec<u8>> = std::mem::take(whole).into_iter().collect();
-        sorted.sort_by(|one, two| parts(one).cmp(parts(two)));
-        for path in sorted {
-            if !top.as_ref().is_some_and(|it| covers(it, &path)) {
-                top = Some(path.clone());
-                tops.insert(path);
-            }
-        }
-        *whole = tops;
-        let wanted = Wanted { whole: whole.clone(), apart: Vec::new() };
-        itself.retain(|it| !wanted.has(it));
+        self.whole = tops(std::mem::take(&mut self.whole));
+        let wanted = Wanted { whole: self.whole.clone(), apart: Vec::new() };
+        self.itself.retain(|it| !wanted.has(it));
     }
 
-    /// What to ask for so that all is had by so many questions: where there are more, what several lie in, with all else in it;
-    /// so too where so many are `full` in one place, unless that lies at the top and may have everything in it. To begin an
+    /// What to ask for so that all is had by so many questions: where so many are `full` in one place, what they lie in, with all
+    /// else in it, unless that lies at the top and may have everything in it; where there are more, what lies above. To begin an
     /// archive costs as much as some ten megabytes of one.
     pub fn questions(&self, most: usize, full: usize) -> BTreeSet<Vec<u8>> {
         let mut asked = self.whole.clone();
         loop {
-            let too_many = asked.len() > most;
-            let mut parents: BTreeMap<&[u8], usize> = BTreeMap::new();
+            let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
             for path in &asked {
-                if let Some(above) = above_of(path) {
-                    *parents.entry(above).or_default() += 1;
+                if let Some(above) = above_of(path).filter(|it| parts(it).count() > 1) {
+                    *counts.entry(above).or_default() += 1;
                 }
             }
-            let depth = |it: &[u8]| parts(it).count();
-            parents.retain(|path, count| too_many || (*count >= full && depth(path) > 1));
-            // The fullest, and of those the deepest, which has the least else in it.
-            let fullest = parents.iter().max_by_key(|(path, count)| (**count, depth(path)));
-            let Some(parent) = fullest.map(|it| it.0.to_vec()) else { return asked };
-            asked.retain(|it| !covers(&parent, it));
-            asked.insert(parent);
+            let filled = counts.into_iter().filter(|it| it.1 >= full).map(|it| it.0.to_vec());
+            let filled: Vec<_> = filled.collect();
+            if filled.is_empty() {
+                break;
+            }
+            asked = tops(asked.into_iter().chain(filled));
+        }
+        let mut depth = asked.iter().map(|it| parts(it).count()).max().unwrap_or_default();
+        while asked.len() > most && depth > 0 {
+            depth -= 1;
+            let cut = |it: Vec<u8>| parts(&it).take(depth).collect::<Vec<_>>().join(&b'/');
+            asked = tops(asked.into_iter().map(cut));
+        }
+        asked
+    }
+}
+
+/// Paths without those that lie in others.
+pub fn tops(paths: impl IntoIterator<Item = Vec<u8>>) -> BTreeSet<Vec<u8>> {
+    let mut sorted: Vec<Vec<u8>> = paths.into_iter().collect();
+    // By components: `a` comes before all in it, and those before `a-b`. The root comes first.
+    sorted.sort_by(|one, two| parts(one).cmp(parts(two)));
+    let mut tops: Vec<Vec<u8>> = Vec::new();
+    for path in sorted {
+        if !tops.last().is_some_and(|it| it.is_empty() || covers(it, &path)) {
+            tops.push(path);
         }
     }
+    tops.into_iter().collect()
 }
 
 /// A path as it is below the root.
@@ -293,9 +353,10 @@ pub fn relative(path: &[u8]) -> Vec<u8> {
     parts(path).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(&b'/')
 }
 
-/// What a path lies in; `None` = the root.
-fn above_of(path: &[u8]) -> Option<&[u8]> {
-    path.iter().rposition(|it| *it == b'/').and_then(|at| path.get(..at))
+/// What a path lies in, which may be the root; `None` = of that itself.
+pub fn above_of(path: &[u8]) -> Option<&[u8]> {
+    let at = path.iter().rposition(|it| *it == b'/');
+    (!path.is_empty()).then(|| path.get(..at.unwrap_or_default()).unwrap_or_default())
 }
 
 /// The parts of a path.
@@ -310,14 +371,20 @@ fn too_many() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::SnapshotId;
+    use std::path::PathBuf;
+
+    use crate::{base::id::SnapshotId, model::sandbox::Workspace};
 
     fn touched(of: &[(&str, u8)]) -> Touched {
-        let mut touched = Touched { start: "sha256:1".to_owned(), ..Touched::default() };
-        for (path, kind) in of {
-            touched.add(&Changed { path: (*path).to_owned(), kind: *kind }, &[]);
-        }
-        touched
+        let told: Vec<String> = of
+            .iter()
+            .map(|(path, kind)| format!(r#"{{"Path":{},"Kind":{kind}}}"#, serde_json::json!(path)))
+            .collect();
+        let told = format!("[{}]", told.join(","));
+        let start = Touched { start: "sha256:1".to_owned(), ..Touched::default() };
+        let workspace = Workspace { path: PathBuf::new(), mode: WorkspaceMode::None };
+        let spec = SandboxSpec::bare("docker", workspace);
+        start.with(told.as_bytes(), BTreeSet::new(), None, &spec).unwrap()
     }
 
     fn set(of: &[&str]) -> BTreeSet<Vec<u8>> {
@@ -381,8 +448,9 @@ mod tests {
         assert_eq!(plan.questions(400, usize::MAX).len(), 302);
         assert_eq!(plan.questions(400, 2), set(&["usr/share/doc", "etc/a", "etc/b"]));
         assert_eq!(plan.questions(3, usize::MAX), set(&["usr/share/doc", "etc/a", "etc/b"]));
-        assert_eq!(plan.questions(2, usize::MAX), set(&["usr/share/doc", "etc"]));
-        assert_eq!(plan.questions(1, usize::MAX), set(&["usr", "etc"]));
+        assert_eq!(plan.questions(2, usize::MAX), set(&["usr", "etc"]));
+        // All of it, where not even those at the top are few.
+        assert_eq!(plan.questions(1, usize::MAX), set(&[""]));
     }
 
     #[test]
@@ -395,6 +463,8 @@ mod tests {
         let one = Touched { mounted: set(&["run/x"]), ..one };
         one.write(&shelf.dir).unwrap();
         assert_eq!(Touched::read(&shelf).unwrap(), one);
+        Touched::write_why_not(&shelf.dir, "too slow").unwrap();
+        assert!(Touched::read(&shelf).unwrap_err().to_string().contains("is not known: too slow"));
         for broken in [&b""[..], b"\0+a", b"sha256:1\0\0", b"\xff\0+a", b"sha256:1\0a"] {
             fs::write(temp.path().join(FILE), broken).unwrap();
             assert!(Touched::read(&shelf).unwrap_err().to_string().contains("damaged"));

@@ -84,7 +84,11 @@ impl Laid {
     pub fn begin(of: &Path) -> Outcome<Self> {
         let looks = of.join(LOOKS);
         let fault = |error: io::Error| Fault::io(format!("making {}", looks.display()), &error);
-        fs::create_dir_all(&looks).map_err(fault)?;
+        // Of what was removed meanwhile nothing comes again.
+        match fs::create_dir(&looks) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(error)),
+            _ => {}
+        }
         let _alone = hold(&looks, FlockOperation::LockExclusive)?;
         sweep(&looks);
         let looks = fs::canonicalize(&looks).map_err(fault)?;
@@ -175,10 +179,13 @@ fn note(
         if let Some(facts) = stat(directory.as_fd(), name)? {
             all.insert(path.clone(), Sent::of(&facts));
             let is_directory = FileType::from_raw_mode(facts.st_mode) == FileType::Directory;
-            if let Some(inner) = is_directory.then(|| listed(&directory, name)).transpose()?
-                && depth < COPY_DEPTH_MAX
-            {
-                note(inner, path, depth + 1, all)?;
+            if is_directory && depth < COPY_DEPTH_MAX {
+                match listed(&directory, name) {
+                    Ok(inner) => note(inner, path, depth + 1, all)?,
+                    // What is in it is told as what may not be read.
+                    Err(Errno::ACCESS) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         path.truncate(before);
@@ -207,6 +214,11 @@ impl Laying {
     /// Takes a directory for its permissions alone.
     pub fn directory(&mut self, path: &[u8], mode: u32) -> Outcome<()> {
         self.members.directory_alone(path, mode)
+    }
+
+    /// Other names of what was passed over: to be asked for by themselves.
+    pub fn again(&mut self) -> Vec<Vec<u8>> {
+        self.members.again()
     }
 
     /// Notes a path that can't be had.

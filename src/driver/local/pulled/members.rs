@@ -70,6 +70,8 @@ pub struct Members {
     sent: HashMap<Vec<u8>, Sent>,
     /// Which paths count, where not all do.
     wanted: Option<Arc<Wanted>>,
+    /// Other names of what did not count.
+    again: Vec<Vec<u8>>,
     /// The name that the archive is of; empty = all.
     prefix: Vec<u8>,
     /// What the archives have, by sums of paths: those themselves would be as long as a sandbox likes.
@@ -96,6 +98,7 @@ impl Members {
             base,
             sent,
             wanted: None,
+            again: Vec::new(),
             prefix: Vec::new(),
             seen: HashMap::new(),
             sums: RandomState::new(),
@@ -118,6 +121,11 @@ impl Members {
     pub fn directory_alone(&mut self, path: &[u8], mode: u32) -> Outcome<()> {
         self.directory(path, mode)
             .map_err(|error| Fault::io(visible(&String::from_utf8_lossy(path)), &error))
+    }
+
+    /// Other names of what was passed over, once.
+    pub fn again(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.again)
     }
 
     /// Notes a path that can't be had.
@@ -156,7 +164,7 @@ impl Members {
 
     /// A fault of its own, or one of the file that is just looked at.
     fn all<R: Read>(&mut self, archive: &mut Reader<R>) -> io::Result<Option<Fault>> {
-        let mut is_directory = false;
+        let (mut is_directory, before) = (false, self.entries);
         while let Some(member) = archive.next()? {
             self.entries += 1;
             if self.entries > COPY_ENTRIES_MAX {
@@ -176,6 +184,12 @@ impl Members {
                     let entry = Entry { lies: Lies::Directory, bytes: 0 };
                     self.seen.insert(self.sum(&path), entry);
                 }
+                continue;
+            }
+            if self.wanted.is_some() && self.bytes.saturating_add(member.bytes) > COPY_BYTES_MAX {
+                // One that is large, or says so, costs the others nothing.
+                self.unread.add(&path, "too large to be looked at");
+                self.seen.insert(self.sum(&path), Entry { lies: Lies::Nowhere, bytes: 0 });
                 continue;
             }
             if self.count(member.bytes) {
@@ -201,6 +215,13 @@ impl Members {
         }
         if !archive.has_ended() {
             return Ok(Some(Fault::lost("the archive ends in the middle")));
+        }
+        if self.wanted.is_some() && self.entries == before {
+            // Archives have no sockets.
+            let path = std::mem::take(&mut self.prefix);
+            self.unread.add(&path, "the archive has nothing of it: a socket, or it went meanwhile");
+            self.seen.insert(self.sum(&path), Entry { lies: Lies::Nowhere, bytes: 0 });
+            self.prefix = path;
         }
         if self.prefix.is_empty() && !is_directory {
             return Ok(Some(Fault::absent("the workspace in it is no directory any more")));
@@ -318,7 +339,7 @@ impl Members {
         let (lies, first) = match found {
             Some(found) => found,
             None if passed_over => {
-                self.unread.add(path, "another name of what is not looked at");
+                self.again.push(path.to_vec());
                 return Ok(Lies::Nowhere);
             }
             None => return Err(io::Error::other("a hard link to nothing")),
@@ -409,5 +430,7 @@ fn below(path: &[u8]) -> Option<Vec<u8>> {
     let parts: Vec<&[u8]> =
         path.split(|it| *it == b'/').filter(|it| !matches!(*it, b"" | b".")).collect();
     let sound = !parts.contains(&&b".."[..]) && !path.contains(&0);
-    sound.then(|| parts.get(1..).unwrap_or_default().join(&b'/'))
+    // Of a whole system the root is the first name, which has none.
+    let own = usize::from(!path.starts_with(b"/"));
+    sound.then(|| parts.get(own..).unwrap_or_default().join(&b'/'))
 }
