@@ -18,12 +18,28 @@ use crate::{
 /// Before what lies below a directory in the image.
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
-/// Adds what lies there; `false` = it can't be read, or not all of it. Blocks on files.
-pub fn add(upper: &Path, touched: &mut Touched, apart: &[Vec<u8>]) -> bool {
+/// How much of it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    All,
+    /// There is more than is read.
+    Part,
+    /// It is not here, or not ours to read.
+    Nothing,
+}
+
+/// Adds what lies there. Blocks on files.
+pub fn add(upper: &Path, touched: &mut Touched, apart: &[Vec<u8>]) -> Read {
     let opened = std::fs::canonicalize(upper).ok().and_then(|it| root(&it).ok());
-    let Some(opened) = opened else { return false };
+    let Some(opened) = opened else { return Read::Nothing };
     let mut look = Look { touched, apart, seen: 0 };
-    look.directory(&opened, &mut Vec::new(), 0).is_ok()
+    match look.directory(&opened, &mut Vec::new(), 0) {
+        Ok(()) => Read::All,
+        Err(error) => {
+            tracing::warn!(%error, upper = %upper.display(), "not all of a layer is read");
+            Read::Part
+        }
+    }
 }
 
 struct Look<'a> {
@@ -39,9 +55,6 @@ impl Look<'_> {
         path: &mut Vec<u8>,
         depth: usize,
     ) -> io::Result<()> {
-        if depth > CHANGES_DEPTH_MAX {
-            return Err(Errno::NAMETOOLONG.into());
-        }
         for item in Dir::read_from(directory)? {
             let item = item?;
             let name = item.file_name().to_bytes();
@@ -75,23 +88,28 @@ impl Look<'_> {
             Err(Errno::NOENT) => return Ok(()),
             facts => facts?,
         };
-        let inner = match FileType::from_raw_mode(facts.st_mode) {
+        let (mut extent, mut inner) = (Extent::Itself, None);
+        match FileType::from_raw_mode(facts.st_mode) {
+            // Below that nobody goes: all of it is looked at.
+            FileType::Directory if depth >= CHANGES_DEPTH_MAX => extent = Extent::Whole,
             FileType::Directory => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Some(openat2(directory, name, flags, Mode::empty(), BENEATH)?)
+                match openat2(directory, name, flags, Mode::empty(), BENEATH) {
+                    // Another thing is there by now.
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => extent = Extent::Whole,
+                    opened => inner = Some(opened?),
+                }
             }
-            FileType::CharacterDevice if facts.st_rdev == 0 => {
-                self.touched.add(path, Extent::Whole, self.apart);
-                return Ok(());
-            }
-            _ => None,
-        };
-        let hides = inner.as_ref().is_some_and(is_opaque);
-        let extent = if hides { Extent::Whole } else { Extent::Itself };
+            FileType::CharacterDevice if facts.st_rdev == 0 => extent = Extent::Whole,
+            _ => {}
+        }
+        if inner.as_ref().is_some_and(is_opaque) {
+            extent = Extent::Whole;
+        }
         let is_looked_at = self.touched.add(path, extent, self.apart);
-        match inner {
-            Some(inner) if is_looked_at => self.directory(&inner, path, depth + 1),
-            _ => Ok(()),
+        match inner.filter(|_| is_looked_at && !self.touched.is_whole(path, self.apart)) {
+            Some(inner) => self.directory(&inner, path, depth + 1),
+            None => Ok(()),
         }
     }
 }
@@ -121,7 +139,7 @@ mod tests {
         let mut touched = Touched::default();
         let apart = [b"srv/work".to_vec()];
         touched.add(b"opt/came", Extent::Whole, &apart);
-        assert!(add(&upper, &mut touched, &apart));
+        assert_eq!(add(&upper, &mut touched, &apart), Read::All);
         let plan = touched.plan(None, &[], &apart);
         let names = |of: &std::collections::BTreeSet<Vec<u8>>| {
             of.iter().map(|it| String::from_utf8(it.clone()).unwrap()).collect::<Vec<_>>()
@@ -129,6 +147,6 @@ mod tests {
         assert_eq!(names(&plan.whole), ["opt/came"]);
         let itself = ["etc", "etc/deep", "etc/deep/a", "opt", "run", "run/link", "srv", "srv/d"];
         assert_eq!(names(&plan.itself), itself);
-        assert!(!add(&upper.join("nowhere"), &mut touched, &apart));
+        assert_eq!(add(&upper.join("nowhere"), &mut touched, &apart), Read::Nothing);
     }
 }

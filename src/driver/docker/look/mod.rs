@@ -64,6 +64,7 @@ const ODD_NAME: &str = "its name is no UTF-8: the docker engine does not tell it
 const TOO_LONG: &str = "not looked at: the docker engine took too long";
 const NOT_ASKED: &str = "the docker engine does not give it by itself";
 const NO_DIRECTORY: &str = "is no directory any more, or was none";
+const BLIND: &str = "too much was written: a file whose size and time were put back is not told";
 const MODE_UNKNOWN: &str = "its permissions were not compared: too much changed";
 
 /// Brings the workspace here, on both sides.
@@ -201,6 +202,9 @@ async fn lay_both(of: &Kept, new: &Side, old: &Side, request: &DiffRequest) -> O
     let apart = touched.apart(old.touched.as_ref(), spec);
     let plan = touched.plan(old.touched.as_ref(), &request.paths, &apart);
     let mut look = Look::plan(plan, new, old, apart).await?;
+    if touched.blind || old.touched.as_ref().is_some_and(|it| it.blind) {
+        look.lacks.insert(b".".to_vec(), BLIND);
+    }
     let (Kept::Ground(Ground { dir: directory, .. }, _)
     | Kept::Shelf(Shelf { dir: directory, .. }, _)) = of;
     let place = directory.clone();
@@ -211,6 +215,7 @@ async fn lay_both(of: &Kept, new: &Side, old: &Side, request: &DiffRequest) -> O
         Some(_) => Vec::new(),
     };
     look.side(&laid, Which::Old, &old.stand, begun).await?;
+    look.pass_over(&laid).await?;
     look.side(&laid, Which::New, &new.stand, Vec::new()).await?;
     Arc::into_inner(laid).ok_or_else(|| Fault::bug("a look is under way after its end"))
 }
@@ -221,6 +226,8 @@ struct Look {
     questions: BTreeSet<Vec<u8>>,
     /// Directories whose permissions differ: of the old side and the new one.
     modes: BTreeMap<Vec<u8>, (u32, u32)>,
+    /// Directories whose permissions were not asked for.
+    modes_unknown: Vec<Vec<u8>>,
     /// What can't be had, and why.
     lacks: BTreeMap<Vec<u8>, &'static str>,
 }
@@ -228,7 +235,7 @@ struct Look {
 impl Look {
     /// Asks what lies at each path first: of a directory only the mode may count.
     async fn plan(mut plan: Plan, new: &Side, old: &Side, apart: Vec<Vec<u8>>) -> Outcome<Self> {
-        let is_way = |path: &[u8]| apart.iter().any(|it| covers(path, it));
+        let is_way = |path: &[u8]| is_way_to(path, &apart);
         let odd = std::mem::take(&mut plan.odd).into_iter().map(|it| (it, ODD_NAME));
         let (mut lacks, mut modes) = (odd.collect::<BTreeMap<_, _>>(), BTreeMap::new());
         let itself = std::mem::take(&mut plan.itself);
@@ -239,15 +246,16 @@ impl Look {
         // Of those that are certainly directories it matters least.
         let is_leaf = |it: &Vec<u8>| !is_above_others(it, &itself);
         let (leaves, ways): (Vec<_>, Vec<_>) = itself.iter().cloned().partition(is_leaf);
-        let mut asked: Vec<Vec<u8>> =
-            plan.whole.iter().cloned().chain(leaves).chain(ways).collect();
-        for path in asked.split_off(asked.len().min(FINDS_MAX)) {
+        let asked: Vec<Vec<u8>> = plan.whole.iter().cloned().chain(leaves).chain(ways).collect();
+        let (found, left) = finds(asked, &new.stand, &old.stand).await?;
+        let mut modes_unknown = Vec::new();
+        for path in left {
             match is_above_others(&path, &itself) {
-                true => drop(lacks.insert(path, MODE_UNKNOWN)),
+                true => modes_unknown.push(path),
                 false => drop(plan.whole.insert(path)),
             }
         }
-        for (path, new, old) in finds(asked, &new.stand, &old.stand).await? {
+        for (path, new, old) in found {
             match (new, old) {
                 (Found::Unasked, _) | (_, Found::Unasked) => refused.push((path, NOT_ASKED)),
                 _ if plan.whole.contains(&path) => {}
@@ -255,31 +263,47 @@ impl Look {
                 (Found::Directory(new), Found::Directory(old)) => {
                     modes.insert(path, (old, new));
                 }
+                // What lies in it is asked for by itself.
+                (Found::Directory(_), Found::Nothing) | (Found::Nothing, Found::Directory(_))
+                    if is_above_others(&path, &plan.whole) => {}
                 // Only made to be mounted on.
                 (Found::Directory(_), Found::Nothing) if is_way(&path) => {}
                 (Found::Directory(_), _) if is_way(&path) => drop(lacks.insert(path, NO_DIRECTORY)),
                 _ => drop(plan.whole.insert(path)),
             }
         }
-        let mut by_parents = BTreeSet::new();
+        let (mut by_parents, mut never) = (BTreeSet::new(), BTreeSet::new());
         for (path, why) in refused {
             match asked_by(&path).filter(|it| !is_way(it)) {
                 Some(above) => drop(by_parents.insert(above.to_vec())),
-                None => drop(lacks.insert(path.clone(), why)),
+                None => {
+                    lacks.insert(path.clone(), why);
+                    never.insert(path.clone());
+                }
             }
             plan.whole.insert(path);
         }
         plan.tidy();
-        let mut questions = plan.questions(QUESTIONS_MAX, FULL);
-        questions.retain(|it| !lacks.contains_key(it));
+        let mut questions = plan.questions(QUESTIONS_MAX, FULL, &apart);
+        questions.retain(|it| !never.contains(it));
         let questions = tops(questions.into_iter().chain(by_parents));
         let apart = apart.into_iter().chain(OF_THE_ENGINE.map(|it| it.as_bytes().to_vec()));
         let wanted = Wanted { whole: plan.whole, apart: apart.collect() };
         modes.retain(|path, _| !wanted.has(path));
-        Ok(Self { wanted: Arc::new(wanted), questions, modes, lacks })
+        Ok(Self { wanted: Arc::new(wanted), questions, modes, modes_unknown, lacks })
     }
 
-    /// Lays one side down. What can't be had of the old one is not looked at in the new one either: it would seem to have come.
+    /// What could not be had of the old side is not looked at in the new one: it would seem to have come.
+    async fn pass_over(&mut self, laid: &Arc<Laid>) -> Outcome<()> {
+        let laid = Arc::clone(laid);
+        let unread = aside(move || Ok(laid.unread().map(|it| it.0).collect::<Vec<_>>())).await?;
+        let mut wanted = Wanted::clone(&self.wanted);
+        wanted.apart.extend(self.lacks.keys().cloned().chain(unread));
+        self.wanted = Arc::new(wanted);
+        Ok(())
+    }
+
+    /// Lays one side down.
     async fn side(
         &mut self,
         laid: &Arc<Laid>,
@@ -290,7 +314,10 @@ impl Look {
         let (place, wanted) = (Arc::clone(laid), Arc::clone(&self.wanted));
         let mut laying = aside(move || place.lay(which, wanted)).await?;
         let until = clock::monotonic() + SIDE_WITHIN;
-        let mut questions: VecDeque<Vec<u8>> = self.questions.iter().cloned().collect();
+        // Those that fetch along what lies apart come last, so that they cost the others nothing.
+        let is_way = |it: &Vec<u8>| is_way_to(it, &self.wanted.apart);
+        let (ways, plain): (Vec<_>, Vec<_>) = self.questions.iter().cloned().partition(is_way);
+        let mut questions: VecDeque<Vec<u8>> = plain.into_iter().chain(ways).collect();
         let mut again = 0;
         while let Some(question) = questions.pop_front() {
             let (rest, failed) = if clock::monotonic() > until {
@@ -318,11 +345,16 @@ impl Look {
         };
         let modes: Vec<(Vec<u8>, u32)> = self.modes.iter().map(own).collect();
         // Told once, with all.
-        let lacks =
-            if which == Which::New { std::mem::take(&mut self.lacks) } else { <_>::default() };
+        let mut lacks = Vec::new();
+        if which == Which::New {
+            lacks.extend(std::mem::take(&mut self.lacks));
+            // Last, for a note about what lies in a path that has one is left out.
+            let modes = std::mem::take(&mut self.modes_unknown);
+            lacks.extend(modes.into_iter().map(|it| (it, MODE_UNKNOWN)));
+        }
         aside(move || {
             for (path, archive) in begun {
-                laying.take(&path, Some(archive.as_slice()))?;
+                laying.take_instead(&path, archive.as_slice())?;
             }
             lacks.iter().for_each(|(path, why)| laying.lacks(path, why));
             modes.iter().try_for_each(|(path, mode)| laying.directory(path, *mode))?;
@@ -332,23 +364,24 @@ impl Look {
     }
 }
 
-/// What lies at paths, on the new side and the old one.
+/// What lies at paths, on the new side and the old one; and those for which there was no time.
 async fn finds(
-    paths: Vec<Vec<u8>>,
+    mut paths: Vec<Vec<u8>>,
     new: &Stand,
     old: &Stand,
-) -> Outcome<Vec<(Vec<u8>, Found, Found)>> {
+) -> Outcome<(Vec<(Vec<u8>, Found, Found)>, Vec<Vec<u8>>)> {
+    let mut left = paths.split_off(paths.len().min(FINDS_MAX));
     let (mut paths, mut looks, mut all) = (paths.into_iter(), JoinSet::new(), Vec::new());
     let until = clock::monotonic() + SIDE_WITHIN / 2;
     loop {
+        if clock::monotonic() > until {
+            left.extend(paths.by_ref());
+        }
         for path in paths.by_ref().take(AT_ONCE - looks.len()) {
             let (new, old) = (new.find(&path), old.find(&path));
             looks.spawn(async move { Ok::<_, Fault>((path, new.await?, old.await?)) });
         }
-        if clock::monotonic() > until {
-            return Err(Fault::late(TOO_LONG).hint("name the paths that matter"));
-        }
-        let Some(found) = looks.join_next().await else { return Ok(all) };
+        let Some(found) = looks.join_next().await else { return Ok((all, left)) };
         all.push(found.map_err(|error| Fault::bug(format!("looking at a path: {error}")))??);
     }
 }
@@ -358,6 +391,11 @@ fn asked_by(path: &[u8]) -> Option<&[u8]> {
     let valid = std::str::from_utf8(path).map_or_else(|error| error.valid_up_to(), str::len);
     let name = path.get(..valid).unwrap_or(path);
     above_of(name).filter(|it| !it.is_empty())
+}
+
+/// Whether something that lies apart is in it.
+fn is_way_to(path: &[u8], apart: &[Vec<u8>]) -> bool {
+    path.is_empty() || apart.iter().any(|it| covers(path, it))
 }
 
 /// Whether others of these lie in it: then it is a directory.

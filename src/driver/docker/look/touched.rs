@@ -38,6 +38,8 @@ const FILE: &str = "system";
 /// Before a path in it that is not told as it is, and before one that something was mounted on.
 const ODD: u8 = b'?';
 const MOUNTED: u8 = b'/';
+/// More was written than was read.
+const BLIND: u8 = b'~';
 /// Before the reason why nothing is known.
 const WHY_NOT: u8 = b'!';
 /// What stands for bytes that are no UTF-8.
@@ -85,6 +87,8 @@ pub struct Touched {
     odd: BTreeSet<Vec<u8>>,
     /// Where something was mounted, which is none of it.
     mounted: BTreeSet<Vec<u8>>,
+    /// There is more in its layer than was read.
+    pub blind: bool,
 }
 
 /// What came of going through them: what has to be fetched, and what may be directories of which only the mode counts.
@@ -155,9 +159,13 @@ impl Touched {
             }
         }
         // There every name is as it is.
-        if !upper.is_some_and(|it| layer::add(it, &mut all, &apart)) {
-            odd.retain(|it| all.counts(it, &apart));
-            all.odd.extend(odd);
+        match upper.map(|it| layer::add(it, &mut all, &apart)) {
+            Some(layer::Read::All) => {}
+            read => {
+                odd.retain(|it| all.counts(it, &apart));
+                all.odd.extend(odd);
+                all.blind |= read == Some(layer::Read::Part);
+            }
         }
         Ok(all)
     }
@@ -174,9 +182,13 @@ impl Touched {
             return false;
         }
         // What lies in something that is looked at whole is looked at with it; the way to what is apart is not.
-        let is_way = |it: &[u8]| apart.iter().any(|of| covers(it, of));
         let mut above = std::iter::successors(above_of(path), |it| above_of(it));
-        !above.any(|it| self.paths.get(it) == Some(&Extent::Whole) && !is_way(it))
+        !above.any(|it| self.is_whole(it, apart))
+    }
+
+    /// Whether all that lies in it is looked at with it.
+    pub fn is_whole(&self, path: &[u8], apart: &[Vec<u8>]) -> bool {
+        self.paths.get(path) == Some(&Extent::Whole) && !apart.iter().any(|it| covers(path, it))
     }
 
     /// Tells whether it is to be looked at by itself.
@@ -199,7 +211,9 @@ impl Touched {
         let paths = self.paths.iter().map(|(path, extent)| (path, extent.mark()));
         let odd = self.odd.iter().map(|it| (it, ODD));
         let mounted = self.mounted.iter().map(|it| (it, MOUNTED));
-        for (path, mark) in paths.chain(odd).chain(mounted) {
+        let nothing = Vec::new();
+        let blind = self.blind.then_some((&nothing, BLIND));
+        for (path, mark) in paths.chain(odd).chain(mounted).chain(blind) {
             text.extend([0, mark]);
             text.extend_from_slice(path);
         }
@@ -241,6 +255,7 @@ impl Touched {
             match Extent::of_mark(*mark) {
                 Some(extent) => touched.put(path, extent),
                 None if *mark == ODD => drop(touched.odd.insert(path.to_vec())),
+                None if *mark == BLIND => touched.blind = true,
                 None if *mark == MOUNTED => drop(touched.mounted.insert(path.to_vec())),
                 None => return Err(damaged()),
             }
@@ -288,8 +303,15 @@ impl Touched {
                 let into = if whole && !way { &mut plan.whole } else { &mut plan.itself };
                 into.insert(path.clone());
             } else if whole && !way {
-                // No more of it than was asked for.
-                plan.whole.extend(paths.iter().filter(|it| covers(path, it)).cloned());
+                // No more of it than was asked for; if all on the way there is a directory, for an engine follows links.
+                for asked in paths.iter().filter(|it| covers(path, it)) {
+                    let above = std::iter::successors(above_of(asked), |it| above_of(it));
+                    plan.itself.extend(above.take_while(|it| covers(path, it)).map(<[u8]>::to_vec));
+                    plan.whole.insert(asked.clone());
+                }
+            } else if paths.iter().any(|it| covers(path, it)) {
+                // It may be no directory any more, or have become one.
+                plan.itself.insert(path.clone());
             }
         }
         plan.tidy();
@@ -306,14 +328,16 @@ impl Plan {
     }
 
     /// What to ask for so that all is had by so many questions: where so many are `full` in one place, what they lie in, with all
-    /// else in it, unless that lies at the top and may have everything in it; where there are more, what lies above. To begin an
+    /// else in it, unless that lies at the top and may have everything in it, or has what lies apart; where there are more, what lies above. To begin an
     /// archive costs as much as some ten megabytes of one.
-    pub fn questions(&self, most: usize, full: usize) -> BTreeSet<Vec<u8>> {
+    pub fn questions(&self, most: usize, full: usize, apart: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
         let mut asked = self.whole.clone();
         loop {
             let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
             for path in &asked {
-                if let Some(above) = above_of(path).filter(|it| parts(it).count() > 1) {
+                let is_plain =
+                    |it: &&[u8]| parts(it).count() > 1 && !apart.iter().any(|of| covers(it, of));
+                if let Some(above) = above_of(path).filter(is_plain) {
                     *counts.entry(above).or_default() += 1;
                 }
             }
@@ -422,7 +446,11 @@ mod tests {
     fn only_what_was_asked_for_is_looked_at_and_nothing_apart() {
         let one = touched(&[("/opt", 1), ("/opt/x", 1), ("/srv", 0), ("/srv/w", 1), ("/tmp/a", 1)]);
         let plan = one.plan(None, &list(&["opt/x/file", "srv"]), &[]);
-        assert_eq!((plan.whole, plan.itself), (set(&["opt/x/file", "srv/w"]), set(&["srv"])));
+        let way = set(&["opt", "opt/x", "srv"]);
+        assert_eq!((plan.whole, plan.itself), (set(&["opt/x/file", "srv/w"]), way));
+        // What was above it may have become a link.
+        let plan = one.plan(None, &list(&["srv/x/y"]), &[]);
+        assert_eq!((plan.whole, plan.itself), (set(&[]), set(&["srv"])));
         // What is above it is looked at by itself, or all of it would come along.
         let plan = one.plan(None, &[], &list(&["opt/x", "srv/w"]));
         assert_eq!((plan.whole, plan.itself), (set(&["tmp/a"]), set(&["opt", "srv"])));
@@ -445,12 +473,14 @@ mod tests {
         let mut all: Vec<(&str, u8)> = many.iter().map(|it| (it.as_str(), 1)).collect();
         all.extend([("/etc/a", 1), ("/etc/b", 1)]);
         let plan = touched(&all).plan(None, &[], &[]);
-        assert_eq!(plan.questions(400, usize::MAX).len(), 302);
-        assert_eq!(plan.questions(400, 2), set(&["usr/share/doc", "etc/a", "etc/b"]));
-        assert_eq!(plan.questions(3, usize::MAX), set(&["usr/share/doc", "etc/a", "etc/b"]));
-        assert_eq!(plan.questions(2, usize::MAX), set(&["usr", "etc"]));
+        assert_eq!(plan.questions(400, usize::MAX, &[]).len(), 302);
+        assert_eq!(plan.questions(400, 2, &[]), set(&["usr/share/doc", "etc/a", "etc/b"]));
+        // Not where the workspace would come along.
+        assert_eq!(plan.questions(400, 2, &list(&["usr/share/doc/w"])).len(), 302);
+        assert_eq!(plan.questions(3, usize::MAX, &[]), set(&["usr/share/doc", "etc/a", "etc/b"]));
+        assert_eq!(plan.questions(2, usize::MAX, &[]), set(&["usr", "etc"]));
         // All of it, where not even those at the top are few.
-        assert_eq!(plan.questions(1, usize::MAX), set(&[""]));
+        assert_eq!(plan.questions(1, usize::MAX, &[]), set(&[""]));
     }
 
     #[test]
@@ -460,7 +490,7 @@ mod tests {
         let shelf = Shelf { id: SnapshotId::random(), dir, reference: None };
         assert!(Touched::read(&shelf).unwrap_err().to_string().contains("was taken before"));
         let one = touched(&[("/a b\n", 0), ("/c", 1), ("/d/e", 2), ("/f/\u{fffd}", 1)]);
-        let one = Touched { mounted: set(&["run/x"]), ..one };
+        let one = Touched { mounted: set(&["run/x"]), blind: true, ..one };
         one.write(&shelf.dir).unwrap();
         assert_eq!(Touched::read(&shelf).unwrap(), one);
         Touched::write_why_not(&shelf.dir, "too slow").unwrap();

@@ -51,7 +51,11 @@ impl Wanted {
     pub fn has(&self, path: &[u8]) -> bool {
         let ends = path.iter().enumerate().filter(|(_, it)| **it == b'/').map(|it| it.0);
         let mut above = ends.chain([path.len()]).filter_map(|end| path.get(..end));
-        above.any(|it| self.whole.contains(it)) && !self.apart.iter().any(|it| covers(it, path))
+        above.any(|it| self.whole.contains(it)) && !self.is_apart(path)
+    }
+
+    pub fn is_apart(&self, path: &[u8]) -> bool {
+        self.apart.iter().any(|it| covers(it, path))
     }
 }
 
@@ -209,6 +213,14 @@ impl Laying {
     pub fn take(&mut self, path: &[u8], archive: Option<impl Read>) -> Outcome<()> {
         let taken = self.members.take(path, archive.map(Reader::new));
         taken.map_err(|it| it.context("looking at the system"))
+    }
+
+    /// Takes a file in place of what lies there; what is a directory stays.
+    pub fn take_instead(&mut self, path: &[u8], archive: &[u8]) -> Outcome<()> {
+        match self.members.clear(path) {
+            true => self.take(path, Some(archive)),
+            false => Ok(()),
+        }
     }
 
     /// Takes a directory for its permissions alone.

@@ -117,6 +117,13 @@ impl Members {
         Self { wanted: Some(wanted), ..self }
     }
 
+    /// Takes away the file that was taken for a path; `false` = that is none.
+    pub fn clear(&mut self, path: &[u8]) -> bool {
+        let cleared = parent(self.layer.as_fd(), path)
+            .and_then(|(parent, name)| Ok(unlinkat(parent, name, AtFlags::empty())?));
+        cleared.map_or_else(|error| Errno::from_io_error(&error) == Some(Errno::NOENT), |()| true)
+    }
+
     /// Takes a directory without what is in it.
     pub fn directory_alone(&mut self, path: &[u8], mode: u32) -> Outcome<()> {
         self.directory(path, mode)
@@ -179,10 +186,14 @@ impl Members {
             }
             self.now.clone_from(&path);
             if !self.wanted.as_ref().is_none_or(|it| it.has(&path)) {
-                if member.kind == MemberKind::Directory {
-                    // On the way to others; it is there.
-                    let entry = Entry { lies: Lies::Directory, bytes: 0 };
-                    self.seen.insert(self.sum(&path), entry);
+                // It is there: on the way to others, or whatever it is.
+                let is_apart = self.wanted.as_ref().is_some_and(|it| it.is_apart(&path));
+                let lies = match member.kind {
+                    MemberKind::Directory if !is_apart => Some(Lies::Directory),
+                    _ => is_apart.then_some(Lies::Nowhere),
+                };
+                if let Some(lies) = lies {
+                    self.seen.insert(self.sum(&path), Entry { lies, bytes: 0 });
                 }
                 continue;
             }
@@ -360,7 +371,12 @@ impl Members {
             .filter(|it| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile)
             .ok_or_else(changed)?;
         let bytes = u64::try_from(facts.st_size).unwrap_or_default();
-        if self.count(bytes) {
+        let is_free = lies == Lies::Layer && self.wanted.is_some();
+        if self.wanted.is_some() && !is_free && self.bytes.saturating_add(bytes) > COPY_BYTES_MAX {
+            self.unread.add(path, "too large to be looked at");
+            return Ok(Lies::Nowhere);
+        }
+        if !is_free && self.count(bytes) {
             // Who called looks at that.
             return Ok(Lies::Nowhere);
         }
