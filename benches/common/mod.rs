@@ -11,40 +11,19 @@ pub mod subject;
 pub mod tun;
 pub mod usage;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use sandwatch::{
-    base::units::Size,
-    model::{
-        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
-    },
+use sandwatch::model::{
+    sandbox::{SandboxSpec, Workspace, WorkspaceMode},
+    session::SessionSpec,
 };
 
 /// One program in a sandbox with nothing asked for, not recorded.
 pub fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
     let command = command.iter().map(|it| (*it).to_owned()).collect();
-    SandboxSpec {
-        name: None,
-        driver: driver.to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: workspace.to_owned(), mode: WorkspaceMode::None },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: BTreeMap::new(),
-        record: false,
-        remove_on_exit: false,
-        first: SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT },
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
-    }
+    let workspace = Workspace { path: workspace.to_owned(), mode: WorkspaceMode::None };
+    let bare = SandboxSpec::bare(driver, workspace);
+    SandboxSpec { first: SessionSpec { command, ..bare.first }, ..bare }
 }
 
 /// The value of `--name VALUE` on the bench's command line.

@@ -1,7 +1,6 @@
 //! The new-sandbox dialog.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -463,24 +462,15 @@ impl NewDialog {
         let (env, pass) = self.variables()?;
         let spec = SandboxSpec {
             name: (!name.is_empty()).then(|| name.to_owned()),
-            driver: self.driver.clone(),
             isolation: self.isolation,
             image: self.image()?,
-            workspace: Workspace { path, mode: self.workspace },
             egress: self.egress,
-            allow: Vec::new(),
             limits: self.limits()?,
             env,
-            ttl: None,
-            labels: BTreeMap::new(),
             record: self.record,
-            remove_on_exit: false,
             first: SessionSpec { command, cwd: None, env: Vec::new(), size },
-            search_path: Vec::new(),
-            from: None,
-            snapshot_every: None,
             secrets: self.secrets().to_vec(),
-            given: Vec::new(),
+            ..SandboxSpec::bare(&self.driver, Workspace { path, mode: self.workspace })
         };
         Ok(Order { spec, pass })
     }

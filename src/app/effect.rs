@@ -22,6 +22,7 @@ use crate::{
         rule::{Domain, Question, RuleName},
         sandbox::SandboxSpec,
         session::SessionSpec,
+        snapshot::SnapshotKind,
         timeline::TimelineRequest,
     },
     runtime::{AsksWanted, Fork, LeaseVerb, Nudge},
@@ -133,6 +134,7 @@ pub enum Act {
     Snapshot {
         sandbox: SandboxId,
         name: Option<String>,
+        kind: SnapshotKind,
     },
     RemoveSnapshot(SnapshotId),
     /// Answered with `Reply::Sandbox`.

@@ -589,6 +589,11 @@ const _: () = assert!(ENGINE_ANSWER_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
 /// waits for it does.
 pub const RUNTIME_WITHIN: Duration = Duration::from_secs(8);
 const _: () = assert!(RUNTIME_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
+/// ... to write programs down with what they have in memory, and then to have them go on.
+pub const WRITES_DOWN_WITHIN: Duration = Duration::from_secs(300);
+/// ... to have programs go on that were written down: what they had in memory is read.
+pub const WAKES_WITHIN: Duration = Duration::from_secs(40);
+const _: () = assert!(WAKES_WITHIN.as_secs() + ANSWER_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
 /// What is read of its log, and shown of its last sentence, in bytes.
 pub const RUNTIME_LOG_BYTES_MAX: u64 = 64 * 1024;
 pub const RUNTIME_WORDS_BYTES_MAX: usize = 512;

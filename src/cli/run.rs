@@ -190,6 +190,7 @@ fn spec(args: RunArgs, target: &Target) -> Outcome<SandboxSpec> {
         // The hub over there has one of its own.
         search_path: if elsewhere { Vec::new() } else { tui::agents::search_path() },
         from: None,
+        awake: false,
         snapshot_every: args.snapshot_every,
         given: values::given_for(&args.secret)?,
         secrets: args.secret,

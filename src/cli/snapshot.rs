@@ -101,7 +101,8 @@ fn list(all: &[Snapshot]) -> Outcome<()> {
         out::tell("no snapshots; sandwatch snapshot create SANDBOX takes one");
         return Ok(());
     }
-    let mut table = Table::new(&["SNAPSHOT", "SANDBOX", "NAME", "TAKEN", "SIZE", "CAUSE", "AFTER"]);
+    let mut table =
+        Table::new(&["SNAPSHOT", "SANDBOX", "NAME", "TAKEN", "SIZE", "KIND", "CAUSE", "AFTER"]);
     let zone = clock::Zone::here();
     for it in all {
         let tone = if it.cause == SnapshotCause::Asked { Tone::Plain } else { Tone::Dim };
@@ -111,6 +112,7 @@ fn list(all: &[Snapshot]) -> Outcome<()> {
             it.name.clone().unwrap_or_else(|| "-".to_owned()).into(),
             zone.date_time(it.created_at).into(),
             it.size_bytes.map_or_else(|| "-".to_owned(), units::human_bytes).into(),
+            it.kind.word().into(),
             it.cause.word().into(),
             before(it, all).map_or("-", |it| it.id.as_str()).into(),
         ]);

@@ -6,8 +6,8 @@ use std::{future::Future, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration
 use async_trait::async_trait;
 
 use super::{
-    Changes, Doors, Driver, Elsewhere, Enlisted, Ground, Hosting, Kept, Meter, PipeIo, Place,
-    PlaceFacts, Program, PtyIo, Roster, Shelf, Stillness, Syscalls, Taken, Touches, files,
+    Changes, Doors, Driver, Elsewhere, Enlisted, Ground, Hosting, Kept, Memory, Meter, PipeIo,
+    Place, PlaceFacts, Program, PtyIo, Roster, Shelf, Stillness, Syscalls, Taken, Touches, files,
 };
 use crate::{
     base::{
@@ -24,7 +24,7 @@ use crate::{
         check::Check,
         foreign::{Adoption, Foreign},
         process::Reading,
-        sandbox::{Isolation, SandboxSpec},
+        sandbox::{Egress, Isolation, SandboxSpec},
         session::SessionSpec,
     },
 };
@@ -130,8 +130,8 @@ impl Driver for Guarded {
         within(self.inner.name(), "take a snapshot", SNAPSHOT_WITHIN, taken).await
     }
 
-    fn why_no_memory(&self, isolation: Option<Isolation>) -> &'static str {
-        self.inner.why_no_memory(isolation)
+    fn why_no_memory(&self, isolation: Option<Isolation>, egress: Egress) -> &'static str {
+        self.inner.why_no_memory(isolation, egress)
     }
 
     async fn forget(&self, shelf: &Shelf) -> Outcome<()> {
@@ -258,6 +258,10 @@ impl Place for GuardedPlace {
 
     fn elsewhere(&self) -> Option<&dyn Elsewhere> {
         self.inner.elsewhere()
+    }
+
+    fn memory(&self) -> Option<&dyn Memory> {
+        self.inner.memory()
     }
 
     fn root(&self) -> Option<OwnedFd> {

@@ -45,7 +45,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         gauge::{Gpu, Usage},
         process::Reading,
-        sandbox::{Isolation, SandboxSpec, State},
+        sandbox::{Egress, Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
         syscall::SyscallPart,
     },
@@ -153,6 +153,8 @@ pub struct Taken {
 /// How a sandbox is while a snapshot of it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stillness {
+    /// Its programs stand still too, and were written down beside its files: `Memory::keep`.
+    Written,
     /// It has programs. With `Hosting::Shim` they are held still until the call returns.
     Live,
     /// It has none and will have none: its files may be taken rather than copied.
@@ -222,7 +224,7 @@ pub trait Driver: Send + Sync + 'static {
     }
 
     /// Why the running programs of a sandbox of this isolation can't be kept with its files, for a person.
-    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+    fn why_no_memory(&self, _isolation: Option<Isolation>, _egress: Egress) -> &'static str {
         "the driver can't"
     }
 
@@ -375,6 +377,31 @@ pub trait Elsewhere: Send + Sync {
     async fn take_back(&self, request: &Request) -> Outcome<()>;
 }
 
+/// What a place has whose programs can be kept in the middle of what they do, and go on later.
+#[async_trait]
+pub trait Memory: Send + Sync {
+    /// Writes them down in the ground, for `Driver::snapshot` with `Stillness::Written`. They stand still until `resume`; on an
+    /// error they go on. `programs` is asked once nothing that they printed is under way any more.
+    async fn keep(&self, programs: &(dyn Fn() -> Vec<Slept> + Send + Sync)) -> Outcome<()>;
+
+    /// Those that its snapshot was taken with, in their order; given away once.
+    fn came_back(&self) -> Vec<Slept>;
+
+    /// Takes up one of those.
+    async fn rejoin(&self, slept: &Slept) -> Outcome<Program<PtyIo>>;
+}
+
+/// A program on a terminal, as it was when it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slept {
+    /// The session's id when it was started, through all that is made from it.
+    pub key: String,
+    pub command: Vec<String>,
+    pub size: Size,
+    /// A keyframe of its screen.
+    pub screen: Vec<u8>,
+}
+
 /// A program that is there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resident {
@@ -440,6 +467,11 @@ pub trait Place: Send + Sync {
     /// What it has beside the rest where its sandbox is kept elsewhere: then what `facts` says of its state counts, whatever
     /// was done from here.
     fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        None
+    }
+
+    /// What it has beside the rest where its programs can be kept with what they have in memory.
+    fn memory(&self) -> Option<&dyn Memory> {
         None
     }
 

@@ -22,7 +22,7 @@ use crate::{
         audit::Action,
         event::Level,
         rule::KnownRule,
-        snapshot::SnapshotCause,
+        snapshot::{SnapshotCause, SnapshotKind},
     },
     runtime::Identity,
     wire::stored,
@@ -51,7 +51,9 @@ impl Inner {
         let (engine, who, id) = (Arc::clone(self), who.clone(), id.clone());
         // It is taken to its end and written down, whoever waits for it.
         let taking = Self::detached(async move {
-            let taken = engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await?;
+            let taken = engine
+                .snapshot(&ask.sandbox, None, SnapshotKind::Filesystem, SnapshotCause::Asked)
+                .await?;
             let act = by_client(&who, Action::SnapshotTaken, taken.0.id.as_str());
             engine.record(of_snapshot(act, &taken.0).with("before_ask", id.as_str())).await;
             Ok(taken)

@@ -226,10 +226,7 @@ impl Runtime for Client {
     ) -> Outcome<Snapshot> {
         let who = self.who.clone();
         to_its_end!(self, engine, id => async {
-            if kind == SnapshotKind::Memory {
-                return Err(engine.no_memory(&id)?);
-            }
-            let (taken, _pin) = engine.snapshot(&id, name, SnapshotCause::Asked).await?;
+            let (taken, _pin) = engine.snapshot(&id, name, kind, SnapshotCause::Asked).await?;
             let act = by_client(&who, Action::SnapshotTaken, taken.id.as_str());
             engine.record(words::of_snapshot(act, &taken)).await;
             Ok(taken)

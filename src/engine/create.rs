@@ -170,6 +170,8 @@ impl Inner {
         let mut events = seat.events().await?;
         let report = first_report(&mut events).await?;
         let session = match first {
+            // Its programs came along.
+            Some(_) if spec.awake && !report.sessions.is_empty() => None,
             Some(first) => Some(seat.open(first.clone(), spec.first.clone()).await?),
             None => None,
         };

@@ -20,9 +20,7 @@ use crate::{
     },
     config::paths::Paths,
     driver::{Driver, fake::FakeDriver, registry::Registry},
-    model::sandbox::{
-        Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode,
-    },
+    model::sandbox::{Isolation, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode},
     model::session::{ExitStatus, Session, SessionSpec, Status},
     model::snapshot::SnapshotKind,
     runtime::{Identity, Runtime},
@@ -121,26 +119,13 @@ fn first(command: &str) -> SessionSpec {
 
 fn spec(name: &str, command: &str, team: &str, project: &Path) -> SandboxSpec {
     let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
+    let workspace = Workspace { path: project.to_owned(), mode: WorkspaceMode::Cow };
     SandboxSpec {
         name: Some(name.to_owned()),
-        driver: "fake".to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: project.to_owned(), mode: WorkspaceMode::Cow },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
         labels: if team.is_empty() { BTreeMap::new() } else { labels },
         record: true,
-        remove_on_exit: false,
         first: first(command),
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
+        ..SandboxSpec::bare("fake", workspace)
     }
 }
 

@@ -23,16 +23,13 @@ use crate::{
         id::SandboxId,
         limits::{GATEWAY_FIRST_WITHIN, GATEWAY_STRUCK_WITHIN, NAME_BYTES_MAX},
         text,
-        units::Size,
     },
     driver::{Enlisted, Place, Roster},
     model::{
         audit::Action,
         capability::Capabilities,
         event::Level,
-        sandbox::{
-            Egress, ResourceLimits, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode, is_name,
-        },
+        sandbox::{Egress, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode, is_name},
         session::SessionSpec,
     },
     session::{house::House, seat::Seat},
@@ -245,31 +242,15 @@ impl Inner {
 }
 
 fn spec(driver: &'static str, one: &Enlisted) -> SandboxSpec {
+    let workspace = Workspace { path: std::path::PathBuf::new(), mode: WorkspaceMode::None };
+    let bare = SandboxSpec::bare(driver, workspace);
     SandboxSpec {
-        name: None,
-        driver: driver.to_owned(),
-        isolation: None,
         image: one.image.clone(),
-        workspace: Workspace { path: std::path::PathBuf::new(), mode: WorkspaceMode::None },
         egress: Egress::Allow,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
         labels: one.labels.clone(),
         record: true,
-        remove_on_exit: false,
-        first: SessionSpec {
-            command: one.command.clone(),
-            cwd: None,
-            env: Vec::new(),
-            size: Size::DEFAULT,
-        },
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
+        first: SessionSpec { command: one.command.clone(), ..bare.first },
+        ..bare
     }
 }
 

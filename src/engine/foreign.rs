@@ -1,6 +1,6 @@
 //! What sandwatch did not make: the list of it, and one of it taken over as a sandbox.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::{Inner, create::Begin};
 use crate::{
@@ -9,13 +9,11 @@ use crate::{
         id::SandboxId,
         limits::FOREIGN_ID_SHOWN_BYTES,
         text::shown,
-        units::Size,
     },
     driver::{Driver, Ground},
     model::{
         foreign::{Adoption, Foreign},
-        sandbox::{Egress, ResourceLimits, Sandbox, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
+        sandbox::{Egress, Sandbox, SandboxSpec, Workspace, WorkspaceMode},
     },
 };
 
@@ -77,25 +75,11 @@ impl Inner {
 
 /// It says nothing of what the container is: that was decided by who made it, its network too.
 fn spec(adoption: &Adoption) -> SandboxSpec {
+    let workspace = Workspace { path: PathBuf::new(), mode: WorkspaceMode::None };
     SandboxSpec {
         name: adoption.name.clone(),
-        driver: adoption.driver.clone(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: PathBuf::new(), mode: WorkspaceMode::None },
         egress: Egress::Allow,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: BTreeMap::new(),
         record: true,
-        remove_on_exit: false,
-        first: SessionSpec { command: Vec::new(), cwd: None, env: Vec::new(), size: Size::DEFAULT },
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
+        ..SandboxSpec::bare(&adoption.driver, workspace)
     }
 }

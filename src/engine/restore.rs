@@ -20,7 +20,7 @@ use crate::{
         change::Subject,
         event::Level,
         sandbox::{Sandbox, SandboxSpec, State, WorkspaceMode},
-        snapshot::{Snapshot, SnapshotCause},
+        snapshot::{Snapshot, SnapshotCause, SnapshotKind},
     },
     runtime::Fork,
     session::seat::{Hold, Seat},
@@ -83,7 +83,7 @@ impl Inner {
         drop(self.values(id)?);
         // Whoever removes it meanwhile finds that it is needed.
         let pinned = to.map(|it| self.shelves().pin(it)).transpose()?;
-        pinned.iter().try_for_each(|(stored, _)| fits(&sandbox, stored))?;
+        pinned.iter().try_for_each(|(stored, _)| self.fits(&sandbox, stored))?;
         if !matches!(sandbox.state, State::Running | State::Paused | State::Stopped | State::Failed)
         {
             return Err(unfit(&sandbox, "restored"));
@@ -92,7 +92,8 @@ impl Inner {
             return Err(unfit(&sandbox, "started again"));
         }
         let cause = SnapshotCause::Restore;
-        let taken = self.take(id, None, cause, Then::StayStill).await?;
+        let what = (None, SnapshotKind::Filesystem);
+        let taken = self.take(id, what, cause, Then::StayStill).await?;
         // Until the end it is what there is to go back to.
         let Taken { snapshot: before, pin: _pin, hold } = taken;
         let restored = self.go_back(id, seat, hold, &before, to.unwrap_or(&before.id)).await;
@@ -179,6 +180,7 @@ impl Inner {
     /// Writes down which moment a sandbox stands on, whose programs have ended: a hub that comes meanwhile finds it
     /// stopped.
     async fn stand_on(self: &Arc<Self>, id: &SandboxId, moment: &SnapshotId) -> Outcome<()> {
+        let awake = has_programs(&*self.shelves().get(moment)?);
         {
             let mut fleet = self.fleet();
             let entry = fleet.get_mut(id)?;
@@ -186,6 +188,7 @@ impl Inner {
             entry.version += 1;
             entry.spec = Arc::new(SandboxSpec {
                 from: Some(moment.clone()),
+                awake,
                 ..SandboxSpec::clone(&entry.spec)
             });
             let sandbox = entry.sandbox_mut();
@@ -207,7 +210,8 @@ impl Inner {
                 (stored, pin, false)
             }
             Subject::Sandbox(id) => {
-                let (taken, pin) = self.snapshot(&id, None, SnapshotCause::Fork).await?;
+                let kind = SnapshotKind::Filesystem;
+                let (taken, pin) = self.snapshot(&id, None, kind, SnapshotCause::Fork).await?;
                 (self.shelves().get(&taken.id)?, pin, true)
             }
         };
@@ -216,9 +220,11 @@ impl Inner {
             let fleet = self.fleet();
             name::after(&stored.snapshot.sandbox_name, |it| fleet.has_name(it))
         });
+        let awake = has_programs(&stored) && how.first.is_none();
         let spec = SandboxSpec {
             name: Some(name),
             from: Some(kept.clone()),
+            awake,
             first: how.first.unwrap_or_else(|| stored.spec.first.clone()),
             ..stored.spec.clone()
         };
@@ -252,22 +258,34 @@ impl Inner {
         }
         Ok(Some(pin))
     }
+
+    /// Refuses a moment that a sandbox can't go back to.
+    fn fits(&self, sandbox: &Sandbox, stored: &Stored) -> Outcome<()> {
+        let Snapshot { id, driver, workspace, sandbox_name, .. } = &stored.snapshot;
+        let name = &sandbox.name;
+        let hint = format!("sandwatch fork {id} makes a sandbox of its own from it");
+        if *driver != sandbox.driver {
+            let words =
+                format!("sandbox {name} can't be restored to a snapshot of driver {driver}");
+            return Err(Fault::invalid(words).hint(hint));
+        }
+        let other =
+            workspace.path != sandbox.workspace.path || workspace.mode != sandbox.workspace.mode;
+        if other && sandbox.workspace.mode != WorkspaceMode::None {
+            let words =
+                format!("snapshot {id} of {sandbox_name} has another workspace than {name}");
+            return Err(Fault::invalid(words).hint(hint));
+        }
+        if has_programs(stored) && !sandbox.capabilities.snapshot_memory {
+            let driver = self.drivers.get(&sandbox.driver)?;
+            let why = driver.why_no_memory(sandbox.isolation, sandbox.egress);
+            let words = format!("the programs of snapshot {id} can't go on in {name}: {why}");
+            return Err(Fault::unsupported(words).hint(hint));
+        }
+        Ok(())
+    }
 }
 
-/// Refuses a moment that a sandbox can't go back to.
-fn fits(sandbox: &Sandbox, stored: &Stored) -> Outcome<()> {
-    let Snapshot { id, driver, workspace, sandbox_name, .. } = &stored.snapshot;
-    let name = &sandbox.name;
-    let hint = format!("sandwatch fork {id} makes a sandbox of its own from it");
-    if *driver != sandbox.driver {
-        let words = format!("sandbox {name} can't be restored to a snapshot of driver {driver}");
-        return Err(Fault::invalid(words).hint(hint));
-    }
-    let other =
-        workspace.path != sandbox.workspace.path || workspace.mode != sandbox.workspace.mode;
-    if other && sandbox.workspace.mode != WorkspaceMode::None {
-        let words = format!("snapshot {id} of {sandbox_name} has another workspace than {name}");
-        return Err(Fault::invalid(words).hint(hint));
-    }
-    Ok(())
+fn has_programs(stored: &Stored) -> bool {
+    stored.snapshot.kind == SnapshotKind::Memory
 }

@@ -318,7 +318,7 @@ mod tests {
         async fn resume(&self) -> Outcome<()> {
             no()
         }
-        async fn hold(&self) -> Outcome<Hold> {
+        async fn hold(&self, _memory: bool) -> Outcome<Hold> {
             no()
         }
         async fn stop(&self, _: Duration) -> Outcome<()> {

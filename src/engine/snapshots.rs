@@ -54,6 +54,7 @@ impl Inner {
         self: &Arc<Self>,
         id: &SandboxId,
         name: Option<String>,
+        kind: SnapshotKind,
         cause: SnapshotCause,
     ) -> Outcome<(Snapshot, Pin)> {
         if let Some(name) = &name {
@@ -61,7 +62,7 @@ impl Inner {
         }
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
-        self.take_and_go_on(id, name, cause).await
+        self.take_and_go_on(id, (name, kind), cause).await
     }
 
     /// The same by itself, at the sandbox's turn and that of those that are taken by time. Who waits for one of
@@ -76,17 +77,17 @@ impl Inner {
             }
             drop(verbs.lock().await);
         };
-        self.take_and_go_on(id, None, SnapshotCause::Timer).await?;
+        self.take_and_go_on(id, (None, SnapshotKind::Filesystem), SnapshotCause::Timer).await?;
         Ok(())
     }
 
     async fn take_and_go_on(
         self: &Arc<Self>,
         id: &SandboxId,
-        name: Option<String>,
+        what: (Option<String>, SnapshotKind),
         cause: SnapshotCause,
     ) -> Outcome<(Snapshot, Pin)> {
-        let Taken { snapshot, pin, .. } = self.take(id, name, cause, Then::GoOn).await?;
+        let Taken { snapshot, pin, .. } = self.take(id, what, cause, Then::GoOn).await?;
         self.tidy_shelves(Some(id));
         self.count_snapshots(id).await;
         Ok((snapshot, pin))
@@ -96,11 +97,15 @@ impl Inner {
     pub(super) async fn take(
         self: &Arc<Self>,
         id: &SandboxId,
-        name: Option<String>,
+        (name, kind): (Option<String>, SnapshotKind),
         cause: SnapshotCause,
         then: Then,
     ) -> Outcome<Taken> {
+        let memory = kind == SnapshotKind::Memory;
         let (sandbox, seat) = self.fit_for_snapshot(id, name.as_deref())?;
+        if memory {
+            self.can_keep_memory(&sandbox)?;
+        }
         let spec = self.fleet().get(id)?.spec.clone();
         let kept = Snapshot {
             id: SnapshotId::random(),
@@ -111,7 +116,7 @@ impl Inner {
             created_at: clock::wall(),
             size_bytes: None,
             parent: sandbox.moment.clone(),
-            kind: SnapshotKind::Filesystem,
+            kind,
             cause,
             workspace: sandbox.workspace.clone(),
             notes: Vec::new(),
@@ -122,14 +127,18 @@ impl Inner {
         let root = self.shelves().root().to_owned();
         let work = async {
             let hold = match seat {
-                Some(seat) => Some(self.hold(id, &seat).await?),
+                Some(seat) => Some(self.hold(id, &seat, memory).await?),
                 None => None,
             };
             if sandbox.state == State::Failed {
                 // What is left of a dead host's programs must not write to what is taken.
                 driver.reap(&ground).await?;
             }
-            let stillness = if hold.is_some() { Stillness::Live } else { Stillness::Stopped };
+            let stillness = match hold {
+                Some(_) if memory => Stillness::Written,
+                Some(_) => Stillness::Live,
+                None => Stillness::Stopped,
+            };
             let engine = self.clone();
             let clear_up = Box::new(move |dir| engine.clear_up(dir));
             let (root, fresh) = (root, kept.id.clone());
@@ -185,19 +194,38 @@ impl Inner {
         }
     }
 
-    /// Why a sandbox is not kept with its running programs.
-    pub(super) fn no_memory(&self, id: &SandboxId) -> Outcome<Fault> {
-        let (sandbox, _) = self.look(id)?;
-        let why = self.drivers.get(&sandbox.driver)?.why_no_memory(sandbox.isolation);
-        let words = format!("running programs of {} can't be kept: {why}", sandbox.name);
-        Ok(Fault::unsupported(words)
-            .hint("without --memory its files are kept, and programs start anew from them"))
+    /// Refuses to keep a sandbox with its running programs where that can't be.
+    fn can_keep_memory(&self, sandbox: &Sandbox) -> Outcome<()> {
+        let name = &sandbox.name;
+        let no = |fault: Fault| {
+            Err(fault
+                .hint("without --memory its files are kept, and programs start anew from them"))
+        };
+        if !sandbox.capabilities.snapshot_memory {
+            let driver = self.drivers.get(&sandbox.driver)?;
+            let why = driver.why_no_memory(sandbox.isolation, sandbox.egress);
+            let words = format!("running programs of {name} can't be kept: {why}");
+            return no(Fault::unsupported(words));
+        }
+        if sandbox.state != State::Running {
+            let words = format!("no programs of {name} run: it is {}", sandbox.state.word());
+            if sandbox.state == State::Paused {
+                return Err(Fault::failed(words).hint(format!("sandwatch resume {name}")));
+            }
+            return no(Fault::failed(words));
+        }
+        Ok(())
     }
 
     /// Holds a sandbox still. One whose host hangs is known as such sooner than a snapshot may take.
-    async fn hold(self: &Arc<Self>, id: &SandboxId, seat: &Arc<dyn Seat>) -> Outcome<Hold> {
+    async fn hold(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        seat: &Arc<dyn Seat>,
+        memory: bool,
+    ) -> Outcome<Hold> {
         self.pulse(id, seat).await?;
-        seat.hold().await
+        seat.hold(memory).await
     }
 
     /// When the first sandbox of a line was made.

@@ -191,6 +191,8 @@ pub struct SandboxSpec {
     pub search_path: Vec<PathBuf>,
     /// Files to begin with instead of the driver's own.
     pub from: Option<SnapshotId>,
+    /// It begins with the running programs of that too, and starts none.
+    pub awake: bool,
     /// A snapshot is taken by itself this often while programs run; `None` = never.
     pub snapshot_every: Option<Duration>,
     /// Credentials that its programs use and never see, and where each goes.
@@ -224,6 +226,7 @@ impl SandboxSpec {
             },
             search_path: Vec::new(),
             from: None,
+            awake: false,
             snapshot_every: None,
             secrets: Vec::new(),
             given: Vec::new(),

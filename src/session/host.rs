@@ -25,11 +25,11 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::Outcome,
-        limits::{COUNTERS_EVERY_MIN, FACTS_PER_SECOND_MAX, RING_BYTES},
+        limits::{COUNTERS_EVERY_MIN, FACTS_PER_SECOND_MAX, PTY_CHUNK_BYTES_MAX, RING_BYTES},
         ring::Ring,
         units::Size,
     },
-    driver::{Program, PtyIo, TerminalUse},
+    driver::{Program, PtyIo, Slept, TerminalUse},
     model::{
         fact::Fact,
         output::{Output, OutputRequest},
@@ -104,10 +104,11 @@ pub(super) struct Live {
 
 impl Host {
     /// Takes over a started program. `session` is what is known of it so far; without a journal
-    /// (it could not be made) everything else still works.
+    /// (it could not be made) everything else still works. `screen` is what it shows already.
     pub fn start(
         session: Session,
         program: Program<PtyIo>,
+        screen: Option<Screen>,
         journal_dir: PathBuf,
         journal: Option<(Writer, Meta)>,
         starved: Starved,
@@ -138,6 +139,9 @@ impl Host {
             bell: Arc::default(),
             tell,
         });
+        if let Some(screen) = screen {
+            shared.goes_on_from(screen);
+        }
         shared.live().decide();
         shared.refresh_journal();
         let writing = Arc::clone(&shared);
@@ -150,6 +154,14 @@ impl Host {
 
     pub fn session(&self) -> Session {
         self.shared.live().session.clone()
+    }
+
+    /// It as it is written down with its program.
+    pub fn slept(&self, key: &str) -> Slept {
+        let live = self.shared.live();
+        let (size, screen) = live.keyframe();
+        let command = live.session.command.clone();
+        Slept { key: key.to_owned(), command, size, screen: screen.to_vec() }
     }
 
     pub fn has_ended(&self) -> bool {
@@ -358,6 +370,19 @@ impl Shared {
     fn changed(&self) {
         self.woken.notify_waiters();
         (self.tell)(Told::Changed);
+    }
+
+    /// Has a screen already, which is its first output to whoever looks from the start.
+    fn goes_on_from(&self, screen: Screen) {
+        let mut painted = Vec::new();
+        if screen.modes().alternate_screen {
+            painted.extend_from_slice(b"\x1b[?1049h");
+        }
+        painted.extend(screen.contents_formatted());
+        painted.chunks(PTY_CHUNK_BYTES_MAX).for_each(|it| self.take(it));
+        let mut live = self.live();
+        live.session.title = screen.title().map(str::to_owned).filter(|it| !it.is_empty());
+        live.screen = screen;
     }
 
     /// Takes a piece of output, at most a chunk: journal first, then ring and screen

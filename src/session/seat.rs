@@ -163,7 +163,8 @@ pub trait Seat: Send + Sync {
     async fn resume(&self) -> Outcome<()>;
     /// Holds every program still until what it returns is dropped, by whatever end of the caller; what was
     /// paused stays so. The state that is reported does not change.
-    async fn hold(&self) -> Outcome<Hold>;
+    /// With `memory` they are written down first, with what they have in memory, beside the sandbox's files.
+    async fn hold(&self, memory: bool) -> Outcome<Hold>;
     async fn stop(&self, grace: std::time::Duration) -> Outcome<()>;
     /// Ends every program and the seat itself; the sandbox's files stay. Nothing can be asked of it then.
     async fn vacate(&self) -> Outcome<()>;

@@ -76,6 +76,10 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let wired = place.can_ask();
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
+    if let Err(fault) = house.wake().await {
+        tell(&answer::What::Fault((&fault).into()));
+        return Err(fault);
+    }
     let (rules, flaws) = agents::screen_rules(start.policy.as_deref());
     house.reads(rules, flaws);
     let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));

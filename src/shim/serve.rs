@@ -125,7 +125,7 @@ impl Connection {
                 return self.output(seat.output(&session, request).await?).await;
             }
             Some(call::What::Input(input)) => return self.input(input).await,
-            Some(call::What::Hold(_)) => return self.hold().await,
+            Some(call::What::Hold(it)) => return self.hold(it.memory).await,
             Some(call::What::GiveRoot(_)) => return self.root().await,
             Some(call::What::Exec(spec)) => return self.exec(spec.try_into()?).await,
             Some(call::What::Syscalls(it)) => {
@@ -184,8 +184,8 @@ impl Connection {
     }
 
     /// Programs are held for as long as the connection is.
-    async fn hold(&mut self) -> Outcome<()> {
-        let held = self.seat.hold().await?;
+    async fn hold(&mut self, memory: bool) -> Outcome<()> {
+        let held = self.seat.hold(memory).await?;
         if self.answer(answer::What::Done(Done {})).await {
             // A hub that hangs is not waited for longer than it would work.
             let until = tokio::time::timeout(2 * SNAPSHOT_WITHIN, self.calls.next::<Call>());

@@ -30,7 +30,6 @@ use crate::{
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
-        snapshot::SnapshotKind,
     },
     runtime::{HubSeen, Runtime},
 };
@@ -256,10 +255,12 @@ impl Runner {
             Act::Snapshots => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.snapshots().await.map(Reply::Snapshots)
             }),
-            Act::Snapshot { sandbox, name } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
-                let taken = runtime.snapshot(&sandbox, name, SnapshotKind::Filesystem).await;
-                taken.map(|it| Reply::Snapshot(Box::new(it)))
-            }),
+            Act::Snapshot { sandbox, name, kind } => {
+                self.call(id, SNAPSHOT_CALL_WITHIN, async move {
+                    let taken = runtime.snapshot(&sandbox, name, kind).await;
+                    taken.map(|it| Reply::Snapshot(Box::new(it)))
+                });
+            }
             Act::RemoveSnapshot(snapshot) => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
                 runtime.remove_snapshot(&snapshot).await.map(|()| Reply::Nothing)
             }),

@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         change::{ChangeStatus, FileChange},
-        snapshot::{Snapshot, SnapshotCause},
+        snapshot::{Snapshot, SnapshotCause, SnapshotKind},
     },
 };
 
@@ -292,7 +292,11 @@ fn about(it: &Snapshot) -> String {
         SnapshotCause::Fork => "kept when it was forked",
         SnapshotCause::Timer => "taken by time",
     };
-    format!("{} · {cause} · {}", it.id.as_str(), it.kind.word())
+    let what = match it.kind {
+        SnapshotKind::Filesystem => "files",
+        SnapshotKind::Memory => "files and running programs",
+    };
+    format!("{} · {cause} · {what}", it.id.as_str())
 }
 
 fn told_words(told: &Summary, since: &str) -> String {

@@ -163,7 +163,10 @@ fn one_key_keeps_a_moment_from_fleet_and_pane_and_says_how_to_go_back() {
         console.keys(to);
         let acts = console.keys("c");
         let id = SandboxId::parse("api-refactor").unwrap();
-        assert_eq!(acts, [Act::Snapshot { sandbox: id, name: None }]);
+        assert_eq!(
+            acts,
+            [Act::Snapshot { sandbox: id, name: None, kind: SnapshotKind::Filesystem }]
+        );
         let made = kept("eeee5555", None, None, 9);
         let wanted = |it: &Act| matches!(it, Act::Snapshot { .. });
         console.answer(wanted, Reply::Snapshot(Box::new(made)));
@@ -174,6 +177,16 @@ fn one_key_keeps_a_moment_from_fleet_and_pane_and_says_how_to_go_back() {
     let fault = Fault::unsupported("the fake driver can't take snapshots");
     refuse(&mut console, |it| matches!(it, Act::Snapshot { .. }), fault);
     assert!(said(&console).contains("taking a snapshot of api-refactor: the fake driver"));
+    // With what runs, by another key and word.
+    for keys in ["M", ": s n a p s h o t - m e m o r y enter"] {
+        let mut console = Console::with_fleet(SIZE, day());
+        let acts = console.keys(keys);
+        let kinds: Vec<_> = acts
+            .iter()
+            .filter_map(|it| if let Act::Snapshot { kind, .. } = it { Some(*kind) } else { None })
+            .collect();
+        assert_eq!(kinds, [SnapshotKind::Memory], "{acts:?}");
+    }
     // All marked ones, and how that went is said once.
     console.keys("space space c");
     let made = console.effects.iter().filter(|it| matches!(it.act, Act::Snapshot { .. }));
@@ -203,7 +216,7 @@ fn a_moment_can_be_given_a_name_that_is_one() {
     console.text("snapshot crawler v1.2");
     let acts = console.keys("enter");
     assert!(
-        matches!(&acts[..], [Act::Snapshot { sandbox, name: Some(name) }]
+        matches!(&acts[..], [Act::Snapshot { sandbox, name: Some(name), .. }]
             if sandbox.as_str() == "crawler" && name == "v1.2"),
         "{acts:?}"
     );

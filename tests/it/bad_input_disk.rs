@@ -17,18 +17,19 @@ const COUNTS: &str = "i=0; until [ -e stop ]; do i=$((i+1)); echo n$i; sleep 0.0
                       echo end $i; exit 4";
 
 /// A mount namespace of its own, in which the home is a small disk.
-struct Disk {
+pub(crate) struct Disk {
     holder: Child,
     home: PathBuf,
 }
 
 impl Disk {
-    fn mount(home: &Path) -> Option<Self> {
+    /// Of that size, as mount says it.
+    fn mount(home: &Path, size: &str) -> Option<Self> {
         fs::create_dir(home).unwrap();
         let script =
-            "mount -t tmpfs -o size=8m,mode=700 tmpfs \"$0\" && echo ready && exec sleep 600";
+            "mount -t tmpfs -o size=$1,mode=700 tmpfs \"$0\" && echo ready && exec sleep 600";
         let mut holder = Command::new("unshare");
-        holder.args(["-m", "--propagation", "private", "sh", "-c", script]).arg(home);
+        holder.args(["-m", "--propagation", "private", "sh", "-c", script]).arg(home).arg(size);
         let mut holder = holder.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
         let mut line = String::new();
         let mut out = std::io::BufReader::new(holder.stdout.take().unwrap());
@@ -38,7 +39,7 @@ impl Disk {
     }
 
     /// Enters it, and stands in a directory there.
-    fn prefix(&self, directory: &Path) -> [String; 8] {
+    pub(crate) fn prefix(&self, directory: &Path) -> [String; 8] {
         let pid = self.holder.id().to_string();
         let directory = directory.display().to_string();
         ["nsenter", "-t", &pid, "-m", "--", "env", "-C", &directory].map(str::to_owned)
@@ -51,7 +52,7 @@ impl Disk {
     }
 
     /// Takes all the room but some pages.
-    fn fill(&self, pages_left: u64) {
+    pub(crate) fn fill(&self, pages_left: u64) {
         let path = self.inside("fill");
         let mut file = fs::File::create(&path).unwrap();
         let page = [b'x'; 4096];
@@ -60,7 +61,7 @@ impl Disk {
         file.set_len(bytes - pages_left * 4096).unwrap();
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.inside("fill")).unwrap();
     }
 
@@ -79,9 +80,9 @@ impl Drop for Disk {
     }
 }
 
-fn on_a_small_disk() -> Option<(Home, Disk)> {
+pub(crate) fn on_a_small_disk(size: &str) -> Option<(Home, Disk)> {
     let it = Home::new();
-    let Some(disk) = Disk::mount(it.home()) else {
+    let Some(disk) = Disk::mount(it.home(), size) else {
         skipped("no mount namespace of its own can be had: unshare -m");
         return None;
     };
@@ -92,7 +93,7 @@ fn on_a_small_disk() -> Option<(Home, Disk)> {
 
 #[test]
 fn a_snapshot_that_finds_the_disk_full_is_none_and_costs_the_sandbox_nothing() {
-    let Some((it, disk)) = on_a_small_disk() else { return };
+    let Some((it, disk)) = on_a_small_disk("8m") else { return };
     let words = ["run", "-d", "--name", "box", "--egress", "deny", "--", "sh", "-c", "sleep 1000"];
     it.ok(&words);
     let make = "for i in $(seq 40); do head -c 40000 /dev/urandom > f$i; done; echo done";
@@ -117,7 +118,7 @@ fn a_snapshot_that_finds_the_disk_full_is_none_and_costs_the_sandbox_nothing() {
 
 #[test]
 fn a_session_outlives_a_full_disk_and_says_what_was_not_recorded() {
-    let Some((it, disk)) = on_a_small_disk() else { return };
+    let Some((it, disk)) = on_a_small_disk("8m") else { return };
     it.run("count", COUNTS);
     it.printed("count", "n10");
     disk.fill(0);
@@ -147,7 +148,7 @@ fn a_session_outlives_a_full_disk_and_says_what_was_not_recorded() {
 
 #[test]
 fn a_run_on_a_full_disk_fails_in_words_and_leaves_nothing() {
-    let Some((it, disk)) = on_a_small_disk() else { return };
+    let Some((it, disk)) = on_a_small_disk("8m") else { return };
     it.ok(&["ls"]);
     let mut failed = 0;
     for pages in [0, 1, 2, 4, 5, 7, 9, 11, 13, 16] {
@@ -186,7 +187,7 @@ fn a_run_on_a_full_disk_fails_in_words_and_leaves_nothing() {
 
 #[test]
 fn a_full_disk_is_made_room_on_by_removing() {
-    let Some((it, disk)) = on_a_small_disk() else { return };
+    let Some((it, disk)) = on_a_small_disk("8m") else { return };
     it.run("large", "head -c 3000000 /dev/zero > /tmp/big; echo made; cat");
     it.printed("large", "made");
     disk.fill(0);

@@ -139,8 +139,8 @@ fn a_hub_whose_program_was_replaced_starts_sandboxes_all_the_same() {
     fs::remove_file(&program).unwrap();
     fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    it.run("one", "echo up; cat");
-    it.printed("one", "up");
+    it.run("one", "sandwatch ask --help; cat");
+    it.printed("one", "ask a person");
     it.end();
 }
 

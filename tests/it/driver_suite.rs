@@ -127,22 +127,7 @@ impl Stage {
 
     /// Waits until the screen of a session shows a text.
     async fn shows(&self, id: &SessionId, text: &str) {
-        let request = watch(From::Now, Fidelity::Screen);
-        let mut stream = self.seat.output(id, request).await.unwrap();
-        let mut screen = Screen::new(Size::DEFAULT);
-        while !screen.lines().iter().any(|it| it.contains(text)) {
-            match next(&mut stream, text).await.unwrap().unwrap() {
-                Output::Keyframe { size, state, .. } => {
-                    screen = Screen::from_keyframe(size, &state)
-                }
-                Output::Chunk { bytes, .. } => drop(screen.feed(&bytes)),
-                Output::Resize { size, .. } => screen.resize(size),
-                Output::Fact { .. } => {}
-                Output::Exit { status, .. } => {
-                    panic!("ended with {status:?}: {:?}", screen.lines())
-                }
-            }
-        }
+        shows(&*self.seat, id, text).await;
     }
 
     async fn typed(&self, id: &SessionId, text: &str) {
@@ -175,6 +160,22 @@ impl Stage {
         self.seat.remove().await.unwrap();
         self.driver.sweep(&self.ground).await.unwrap();
     }
+}
+
+/// Waits until the screen of a session shows a text; all that it shows then.
+async fn shows(seat: &dyn Seat, id: &SessionId, text: &str) -> Vec<String> {
+    let mut stream = seat.output(id, watch(From::Now, Fidelity::Screen)).await.unwrap();
+    let mut screen = Screen::new(Size::DEFAULT);
+    while !screen.lines().iter().any(|it| it.contains(text)) {
+        match next(&mut stream, text).await.unwrap().unwrap() {
+            Output::Keyframe { size, state, .. } => screen = Screen::from_keyframe(size, &state),
+            Output::Chunk { bytes, .. } => drop(screen.feed(&bytes)),
+            Output::Resize { size, .. } => screen.resize(size),
+            Output::Fact { .. } => {}
+            Output::Exit { status, .. } => panic!("ended with {status:?}: {:?}", screen.lines()),
+        }
+    }
+    screen.lines()
 }
 
 async fn collect(
@@ -368,7 +369,7 @@ async fn a_moment_is_kept_and_begun_with(stage: Stage) {
         return stage.end().await;
     }
     collect(stage.exec("echo kept > /tmp/moment", &[]).await).await;
-    let held = stage.seat.hold().await.unwrap();
+    let held = stage.seat.hold(false).await.unwrap();
     let kept = stage.driver.snapshot(&stage.ground, &spec, &shelf, None, Stillness::Live).await;
     drop(held);
     shelf.reference = kept.unwrap().reference;
@@ -398,6 +399,83 @@ async fn a_moment_is_kept_and_begun_with(stage: Stage) {
     stage.driver.forget(&shelf).await.unwrap();
     let (out, ..) = collect(stage.exec("cat /tmp/moment", &[]).await).await;
     assert_eq!(out, "later\n");
+    stage.end().await;
+}
+
+/// Counts what it is told, on its terminal.
+const COUNTS: &str = "n=0; while read -r word; do n=$((n+1)); echo $word-$n; \
+                      [ $word != size ] || stty size; done; exit 9";
+
+async fn programs_are_kept_in_the_middle_of_what_they_do(stage: Stage) {
+    if !stage.report(|_| true).await.facts.capabilities.snapshot_memory {
+        assert_eq!(stage.seat.hold(true).await.err().unwrap().kind(), Kind::Unsupported);
+        return stage.end().await;
+    }
+    let ended = stage.open("exit 3").await;
+    stage.whole(&ended).await;
+    let first = stage.open(COUNTS).await;
+    stage.open("sleep 1000").await;
+    stage.typed(&first, "one\n").await;
+    stage.shows(&first, "one-1").await;
+    let dir = stage.ground.dir.with_file_name("shelf");
+    std::fs::create_dir(&dir).unwrap();
+    let shelf = Shelf { id: SnapshotId::random(), dir, reference: None };
+    let spec = spec(stage.driver.name(), &stage.project, &["sh"]);
+    let spec = SandboxSpec { isolation: stage.isolation, awake: true, ..spec };
+    let held = stage.seat.hold(true).await.unwrap();
+    stage.typed(&first, "meanwhile\n").await;
+    let written = Stillness::Written;
+    let kept = stage.driver.snapshot(&stage.ground, &spec, &shelf, None, written).await.unwrap();
+    assert!(kept.size_bytes.is_some_and(|it| it > 100_000), "{kept:?}");
+    drop(held);
+    stage.shows(&first, "meanwhile-2").await;
+    let ground = Ground {
+        id: SandboxId::random(),
+        name: "again".to_owned(),
+        dir: stage.ground.dir.with_file_name("again"),
+        from: Some(shelf.clone()),
+    };
+    std::fs::create_dir(&ground.dir).unwrap();
+    // Once more from what goes on from it.
+    for turn in ["two", "three"] {
+        let again = seat_of(&*stage.driver, spec.clone(), &ground, &stage.recordings).await;
+        let mut events = again.events().await.unwrap();
+        let report = loop {
+            match next(&mut events, "a report").await.unwrap() {
+                SeatEvent::Report(report) => break report,
+                other => drop(other),
+            }
+        };
+        let [counts, sleeps] = &report.sessions[..] else { panic!("{report:?}") };
+        assert_eq!(counts.command, session(&["sh", "-c", COUNTS]).command);
+        let screen = shows(&*again, &counts.id, "one-1").await;
+        assert!(!screen.iter().any(|it| it.contains("meanwhile")), "{screen:?}");
+        again.input(&counts.id, Bytes::from(format!("{turn}\n"))).await.unwrap();
+        shows(&*again, &counts.id, &format!("{turn}-2")).await;
+        again.resize(&counts.id, Size::clamped(97, 31)).await.unwrap();
+        again.input(&counts.id, "size\n".into()).await.unwrap();
+        shows(&*again, &counts.id, "31 97").await;
+        // The end of input, and an interrupt.
+        again.input(&counts.id, "\x04".into()).await.unwrap();
+        again.input(&sleeps.id, "\x03".into()).await.unwrap();
+        loop {
+            let SeatEvent::Report(report) = next(&mut events, "both ends").await.unwrap() else {
+                continue;
+            };
+            let ends: Vec<_> = report.sessions.iter().map(|it| it.exit).collect();
+            let two = [Some(ExitStatus::Code(9)), Some(ExitStatus::Signal(2))];
+            if ends == two {
+                break;
+            }
+            assert!(ends.iter().zip(two).all(|(it, end)| it.is_none() || *it == end), "{ends:?}");
+        }
+        again.vacate().await.unwrap();
+        stage.driver.vacate(&ground).await.unwrap();
+    }
+    stage.driver.sweep(&ground).await.unwrap();
+    stage.driver.forget(&shelf).await.unwrap();
+    stage.typed(&first, "last\n").await;
+    stage.shows(&first, "last-3").await;
     stage.end().await;
 }
 
@@ -560,6 +638,7 @@ macro_rules! suite {
                 a_program_without_a_terminal_has_three_streams
     what_was_changed_is_told
                 a_moment_is_kept_and_begun_with
+                programs_are_kept_in_the_middle_of_what_they_do
                 an_image_is_what_a_sandbox_stands_on
                 pause_stops_output_and_resume_loses_nothing
                 a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing

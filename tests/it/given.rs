@@ -1,7 +1,6 @@
 //! What every part of these tests starts from: specs, clients, and waits that only a failure ends.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use sandwatch::{
     },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
-        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        sandbox::{SandboxSpec, Workspace, WorkspaceMode},
         session::SessionSpec,
     },
     runtime::{BoxStream, Identity, Runtime},
@@ -41,27 +40,9 @@ pub(crate) fn session(command: &[&str]) -> SessionSpec {
 
 /// Recorded, without a network, over a copy of the workspace.
 pub(crate) fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
-    SandboxSpec {
-        name: None,
-        driver: driver.to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: workspace.to_owned(), mode: WorkspaceMode::Cow },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: BTreeMap::new(),
-        record: true,
-        remove_on_exit: false,
-        first: session(command),
-        search_path: Vec::new(),
-        from: None,
-        snapshot_every: None,
-        secrets: Vec::new(),
-        given: Vec::new(),
-    }
+    let workspace = Workspace { path: workspace.to_owned(), mode: WorkspaceMode::Cow };
+    let bare = SandboxSpec::bare(driver, workspace);
+    SandboxSpec { record: true, first: session(command), ..bare }
 }
 
 pub(crate) fn watch(from: From, fidelity: Fidelity) -> OutputRequest {

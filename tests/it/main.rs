@@ -142,6 +142,7 @@ mod local_syscalls;
 mod local_tools;
 mod local_view;
 mod oci;
+mod oci_memory;
 mod oidc_support;
 mod other_user;
 mod program;

@@ -111,20 +111,6 @@ fn what_a_program_puts_where_the_runtime_mounts_leads_out_of_no_container() {
     });
 }
 
-#[test]
-fn running_programs_of_a_container_are_not_kept_and_each_grade_says_why() {
-    each(|it, grade| {
-        run(it, grade, "box", &[], "echo up; sleep 1000");
-        it.printed("box", "up");
-        let said = it.say(&["snapshot", "create", "box", "--memory"]);
-        let why =
-            if grade == "gvisor" { "no host FD available" } else { "runc leaves that to CRIU" };
-        assert_eq!(said.code, 5, "{said:?}");
-        assert!(said.err.contains(why), "{said:?}");
-        assert_eq!(it.ok(&["snapshot", "ls", "--json"]).trim(), "[]");
-    });
-}
-
 const FAMILY: &str = "sleep 1000 & setsid sleep 1000 & echo up; wait";
 
 #[test]
@@ -235,8 +221,8 @@ fn a_trial_of_a_runtime_that_hangs_is_told_in_time_and_ends_with_its_hub() {
         return crate::skip::not_on_this_host("root");
     }
     let it = Home::new();
-    // In no place that the keeper hides.
-    let tools = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // In no place that the keeper hides, wherever this is built.
+    let tools = tempfile::tempdir_in("/var/tmp").unwrap();
     let runc = tools.path().join("runc");
     fs::write(&runc, "#!/bin/sh\nsleep 1000\n").unwrap();
     fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();

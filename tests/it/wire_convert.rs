@@ -138,7 +138,7 @@ prop_compose! {
         workspace in workspace(), egress in any_of(Egress::ALL),
         allow in vec("[a-z]{1,9}(\\.[a-z]{1,9}){0,2}(:[1-9][0-9]{0,3})?", 0..4), limits in resource_limits(), env in environment(),
         ttl in option::of((1_u64..1_000_000_000).prop_map(Duration::from_millis)),
-        flags in any::<(bool, bool)>(), (labels, first) in (labels(), session_spec()),
+        flags in any::<(bool, bool, bool)>(), (labels, first) in (labels(), session_spec()),
         search_path in vec("/[a-z/]{0,20}".prop_map(PathBuf::from), 0..4),
         from in option::of(snapshot_id()),
         every in option::of((60_000_u64..1_000_000_000).prop_map(Duration::from_millis)),
@@ -147,7 +147,7 @@ prop_compose! {
         SandboxSpec {
             name, driver, isolation, image, workspace, egress, allow, limits, env, ttl, labels,
             record: flags.0, remove_on_exit: flags.1, first, search_path, from,
-            snapshot_every: every, secrets, given: Vec::new(),
+            awake: flags.2, snapshot_every: every, secrets, given: Vec::new(),
         }
     }
 }

@@ -153,7 +153,8 @@ fn capabilities() -> String {
     page.push_str(
         "What a driver may be able to do with a sandbox, as `ls --json` shows it. A verb that needs a\n\
          missing one exits with 5 and says so. The columns are drivers where all they need is there;\n\
-         `sandwatch doctor` says what this machine or engine lacks.\n\n",
+         `sandwatch doctor` says what this machine or engine lacks. Which grades of `local` can what:\n\
+         [drivers.md](../drivers.md#grades-of-local).\n\n",
     );
     let drivers = [
         ("local", local::at_best()),

@@ -17,6 +17,7 @@ pub const TAKES: &[(Action, &str, Role)] = &[
     (Action::Remove, "Sandboxes.Remove", Admin),
     (Action::Snapshot, "Sandboxes.TakeSnapshot", Operator),
     (Action::SnapshotNamed, "Sandboxes.TakeSnapshot", Operator),
+    (Action::SnapshotMemory, "Sandboxes.TakeSnapshot", Operator),
     (Action::Restore, "Sandboxes.Restore", Operator),
     (Action::Fork, "Sandboxes.Fork", Operator),
     (Action::SnapshotRemove, "Sandboxes.RemoveSnapshot", Admin),

@@ -149,6 +149,9 @@ actions! {
     SnapshotNamed, "snapshot.take_named", List, None, "Named snapshot",
         "Keep this moment of the sandbox's files under a name.",
         [Global "C"];
+    SnapshotMemory, "snapshot.take_memory", List, None, "Snapshot of programs",
+        "Keep this moment with the running programs, which go on from there when it is restored or forked.",
+        [Global "M"], "snapshot-memory" SandboxName;
     Snapshots, "snapshot.show", List, None, "Snapshots",
         "Show what is kept of the sandbox: go back to it, branch from it, see what changed.",
         [Global "S", Prefix "S"], "snapshots" Sandbox;

@@ -14,7 +14,7 @@ use crate::{
         state::{LineKind, Overlay, Pending, Place},
     },
     base::{id::SessionId, text},
-    model::event::Level,
+    model::{event::Level, snapshot::SnapshotKind},
     vt::key::Stroke,
 };
 
@@ -43,6 +43,7 @@ impl Turn<'_> {
                 | Action::Shell
                 | Action::Snapshot
                 | Action::SnapshotNamed
+                | Action::SnapshotMemory
                 | Action::Fork
                 | Action::Pause
                 | Action::Stop
@@ -149,7 +150,8 @@ impl Turn<'_> {
             Action::Pause => self.pause(argument),
             Action::Stop | Action::Remove => self.ask_loss(action, argument),
             Action::Start => self.ask_start(argument),
-            Action::Snapshot => self.take_snapshot(argument),
+            Action::Snapshot => self.take_snapshot(argument, SnapshotKind::Filesystem),
+            Action::SnapshotMemory => self.take_snapshot(argument, SnapshotKind::Memory),
             Action::SnapshotNamed => self.name_snapshot(),
             Action::Snapshots => self.open_snapshots(argument),
             Action::Fork => self.fork(argument),

@@ -9,7 +9,7 @@ use crate::{
     model::{
         sandbox::{Sandbox, WorkspaceMode},
         session::Status,
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
     },
 };
 
@@ -113,9 +113,11 @@ pub(super) fn of_restore(sandbox: &Sandbox, to: &Snapshot, zone: &Zone) -> Vec<S
         let names = and_more(names, alive.len()).join(", ");
         lines.push(format!("{} What runs: {names}.", programs_end(alive.len())));
     }
-    lines.push(
-        "What it is now is kept as a snapshot first; its first command starts again.".to_owned(),
-    );
+    let goes_on = match to.kind {
+        SnapshotKind::Filesystem => "its first command starts again",
+        SnapshotKind::Memory => "the programs of that moment go on from there",
+    };
+    lines.push(format!("What it is now is kept as a snapshot first; {goes_on}."));
     let path = sandbox.workspace.path.to_string_lossy();
     match sandbox.workspace.mode {
         WorkspaceMode::Rw => lines.push(format!("{path} stays as it is: it is not in a snapshot.")),

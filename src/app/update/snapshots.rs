@@ -21,7 +21,7 @@ use crate::{
         change::{DiffRequest, Subject},
         event::Level,
         sandbox::State as Life,
-        snapshot::{Snapshot, is_name},
+        snapshot::{Snapshot, SnapshotKind, is_name},
     },
     runtime::Fork,
 };
@@ -32,7 +32,7 @@ const NAMES: &str =
 
 impl Turn<'_> {
     /// Keeps a moment at once; of all marked ones, or of the one meant.
-    pub(super) fn take_snapshot(&mut self, argument: &str) {
+    pub(super) fn take_snapshot(&mut self, argument: &str, kind: SnapshotKind) {
         let mut words = argument.split_whitespace();
         let (sandbox, name) = (words.next().unwrap_or_default(), words.next());
         if let Some(name) = name.filter(|it| !is_name(it)) {
@@ -42,10 +42,10 @@ impl Turn<'_> {
         match targets.as_slice() {
             [] if sandbox.is_empty() => self.notice(Level::Info, "there is nothing to keep"),
             [] => {}
-            [one] => self.keep(one.clone(), name.map(str::to_owned)),
+            [one] => self.keep(one.clone(), name.map(str::to_owned), kind),
             many => {
                 let act = |it: &SandboxId| {
-                    let act = Act::Snapshot { sandbox: it.clone(), name: None };
+                    let act = Act::Snapshot { sandbox: it.clone(), name: None, kind };
                     (act, self.name_of(it))
                 };
                 let acts = many.iter().map(act).collect();
@@ -54,10 +54,10 @@ impl Turn<'_> {
         }
     }
 
-    fn keep(&mut self, id: SandboxId, name: Option<String>) {
+    fn keep(&mut self, id: SandboxId, name: Option<String>, kind: SnapshotKind) {
         let sandbox = self.name_of(&id);
         let what = format!("taking a snapshot of {sandbox}");
-        let act = Act::Snapshot { sandbox: id, name };
+        let act = Act::Snapshot { sandbox: id, name, kind };
         self.begin(act, Pending::Snapshot { sandbox }, what, Left::Finished);
     }
 
@@ -71,7 +71,8 @@ impl Turn<'_> {
 
     pub(super) fn snapshot_named(&mut self, id: SandboxId, name: &str) {
         if name.is_empty() || is_name(name) {
-            return self.keep(id, (!name.is_empty()).then(|| name.to_owned()));
+            let name = (!name.is_empty()).then(|| name.to_owned());
+            return self.keep(id, name, SnapshotKind::Filesystem);
         }
         self.open_line(LineKind::SnapshotName(id), name);
         self.notice(Level::Error, NAMES);

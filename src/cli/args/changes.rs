@@ -56,7 +56,7 @@ pub struct SnapshotCreateArgs {
     /// A word to find it by
     #[arg(long)]
     pub name: Option<String>,
-    /// With its running programs, or not at all
+    /// With its running programs, which restore and fork have go on, or not at all
     #[arg(long)]
     pub memory: bool,
     /// One JSON document on stdout

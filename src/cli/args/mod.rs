@@ -109,9 +109,9 @@ pub enum Verb {
     /// Moments of a sandbox's files, to go back to or to branch from
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
-    /// Give a sandbox the files of another moment and start its first command again; what it was is kept
+    /// Give a sandbox the files of another moment and start its first command again, or have its programs go on that were kept with it; what it was is kept
     Restore(RestoreArgs),
-    /// Make a sandbox from a moment of another, running or not, and start its first command
+    /// Make a sandbox from a moment of another, running or not, and start its first command, or have its programs go on that were kept with it
     Fork(ForkArgs),
     /// The files of a sandbox as they are now: list, read, write, search, watch
     #[command(subcommand)]

@@ -30,7 +30,7 @@ use crate::{
 
 /// In the directory for asks: this program, and the libraries that it runs by.
 const PROGRAM: &str = "program";
-const LIBRARIES: &str = "lib";
+pub const LIBRARIES: &str = "lib";
 /// Libraries of one program: one that has more is none of ours.
 const LIBRARIES_MAX: usize = 16;
 /// Tells whether anybody can be asked.
@@ -113,20 +113,20 @@ fn laid(directory: &Path) -> io::Result<Shown> {
     let directory = fs::canonicalize(directory)?;
     let mut shown = vec![
         (directory.clone(), ASKING.to_owned()),
-        (fs::read_link("/proc/self/exe")?, format!("{ASKING}/{PROGRAM}")),
+        (program(&directory)?, format!("{ASKING}/{PROGRAM}")),
     ];
-    fs::write(directory.join(PROGRAM), "")?;
+    if !directory.join(PROGRAM).exists() {
+        fs::write(directory.join(PROGRAM), "")?;
+    }
     let below = directory.join(LIBRARIES);
     match fs::create_dir(&below) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => fs::set_permissions(&below, fs::Permissions::from_mode(0o755))?,
     }
     let mut by = String::new();
-    for library in libraries()? {
-        let Some(name) = called(&library)? else { continue };
+    for (library, name) in libraries()? {
         fs::write(below.join(&name), "")?;
-        // What loads the others is one of them.
-        if name.starts_with("ld-") {
+        if is_loader(&name) {
             by = format!("{ASKING}/{LIBRARIES}/{name} --library-path {ASKING}/{LIBRARIES} ");
         }
         shown.push((library.clone(), format!("{ASKING}/{LIBRARIES}/{name}")));
@@ -140,15 +140,41 @@ fn laid(directory: &Path) -> io::Result<Shown> {
 /// By which name a library is looked for, which may be another than that of its file. What loads the others is named by its file.
 fn called(library: &Path) -> io::Result<Option<String>> {
     let of_file = library.file_name().and_then(|it| it.to_str());
-    if of_file.is_some_and(|it| it.starts_with("ld-")) {
+    if of_file.is_some_and(is_loader) {
         return Ok(of_file.map(str::to_owned));
     }
     let file = fs::read(library)?;
     Ok(soname(&file).or(of_file).map(str::to_owned))
 }
 
-/// The libraries that this process runs by, as files of this machine; none where it is built without.
-fn libraries() -> io::Result<BTreeSet<PathBuf>> {
+/// This program as a file: where it was started from, or a copy made in a directory when that has been replaced since.
+pub fn program(directory: &Path) -> io::Result<PathBuf> {
+    const ITSELF: &str = "/proc/self/exe";
+    let program = fs::read_link(ITSELF)?;
+    if program.exists() {
+        return Ok(program);
+    }
+    let copy = directory.join(PROGRAM);
+    // Not over one that runs: that can't be written to.
+    drop(fs::remove_file(&copy));
+    fs::copy(ITSELF, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
+}
+
+/// What loads the others is one of them.
+pub fn is_loader(name: &str) -> bool {
+    name.starts_with("ld-")
+}
+
+/// The libraries that this process runs by, as files of this machine, and by which name each is looked for; none where it is
+/// built without.
+pub fn libraries() -> io::Result<Vec<(PathBuf, String)>> {
+    let named = |it: PathBuf| Ok(called(&it)?.map(|name| (it, name)));
+    mapped()?.into_iter().filter_map(|it| named(it).transpose()).collect()
+}
+
+fn mapped() -> io::Result<BTreeSet<PathBuf>> {
     let itself = fs::read_link("/proc/self/exe")?;
     let maps = fs::read_to_string("/proc/self/maps")?;
     // The name of a file is the sixth word, and may have spaces.
@@ -191,7 +217,7 @@ mod tests {
     #[test]
     fn a_library_is_laid_down_by_the_name_that_it_is_looked_for_by() {
         let temp = tempfile::tempdir().unwrap();
-        for library in libraries().unwrap() {
+        for (library, _) in libraries().unwrap() {
             let name = library.file_name().unwrap().to_str().unwrap();
             if !name.starts_with("libc.so") && !name.starts_with("libc-") {
                 continue;

@@ -6,7 +6,7 @@
 mod address;
 mod adopt;
 mod answer;
-mod asking;
+pub mod asking;
 mod container;
 mod copy;
 mod danger;
@@ -58,7 +58,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
-        sandbox::{Isolation, SandboxSpec},
+        sandbox::{Egress, Isolation, SandboxSpec},
     },
 };
 
@@ -161,7 +161,7 @@ impl Driver for Docker {
         snapshot::take(ground, spec, shelf).await
     }
 
-    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+    fn why_no_memory(&self, _isolation: Option<Isolation>, _egress: Egress) -> &'static str {
         "an image, which a snapshot is here, has files alone"
     }
 

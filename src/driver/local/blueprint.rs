@@ -40,6 +40,8 @@ pub struct Asking {
     /// With the socket, and an empty file where the program goes.
     pub directory: Source,
     pub program: Source,
+    /// What the program runs by, with the names for it below the directory: for roots that may not have it.
+    pub libraries: Vec<(Source, PathBuf)>,
 }
 
 /// How the workspace comes in.
@@ -111,7 +113,10 @@ impl Blueprint {
     pub fn open(&self) -> Vec<BorrowedFd<'_>> {
         let tools = self.tools.iter().map(|(_, it)| it);
         let sources = tools.chain([&self.ground]).chain(&self.below).chain(&self.image);
-        let asking = self.asking.iter().flat_map(|it| [&it.directory, &it.program]);
+        let asking = self.asking.iter().flat_map(|it| {
+            let libraries = it.libraries.iter().map(|(source, _)| source);
+            [&it.directory, &it.program].into_iter().chain(libraries)
+        });
         let sources = sources.chain(asking);
         let sources = sources.chain(self.workspace.as_ref().map(|it| &it.source));
         sources.filter_map(Source::open).collect()

@@ -13,6 +13,8 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
     process::{Pid, Signal},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
@@ -93,7 +95,7 @@ impl Init {
             Some(Order::Start { number, on }) => self.start(number, on, descriptors),
             Some(Order::End { number }) => self.let_go(number, true),
             Some(Order::Done { number }) => self.let_go(number, false),
-            Some(Order::Go | Order::Leave) | None => true,
+            Some(Order::Go | Order::Leave | Order::Keep | Order::GoOn) | None => true,
         }
     }
 
@@ -161,11 +163,25 @@ fn streams(on: On, mut given: impl Iterator<Item = OwnedFd>) -> io::Result<Strea
 
 /// Opens a terminal of the sandbox's own, so that its programs can find it by name.
 fn new_terminal(cols: u16, rows: u16) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (outer, inner) = own_terminal()?;
+    prepare_terminal(inner.as_fd(), cols, rows)?;
+    Ok((outer, inner))
+}
+
+/// A new terminal as it is, the controlling side first.
+pub fn own_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let outer = rustix::pty::openpt(flags)?;
     unlockpt(&outer)?;
-    let inner = ioctl_tiocgptpeer(&outer, flags)?;
-    prepare_terminal(inner.as_fd(), cols, rows)?;
+    let inner = match ioctl_tiocgptpeer(&outer, flags) {
+        // gVisor's kernel has it by name alone.
+        Err(Errno::NOTTY | Errno::INVAL) => {
+            let name = rustix::pty::ptsname(&outer, Vec::new())?;
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            rustix::fs::open(name.as_c_str(), flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
     Ok((outer, inner))
 }
 
@@ -226,7 +242,7 @@ pub fn read_all(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Only returns when the program could not be started.
-fn run(description: &Description) -> Report {
+pub fn run(description: &Description) -> Report {
     let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
     if let Err(error) = std::env::set_current_dir(&description.cwd) {
         return Report::NoDirectory(errno(error));

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, RUNTIME_WORDS_BYTES_MAX},
+        limits::{ANSWER_WITHIN, RUNTIME_WITHIN, RUNTIME_WORDS_BYTES_MAX, WRITES_DOWN_WITHIN},
         text,
     },
     model::session::ExitStatus,
@@ -54,6 +55,8 @@ pub struct Link {
     mark: Option<Mark>,
     programs: Mutex<Programs>,
     life: watch::Sender<Life>,
+    /// Who waits for what was to be done with the whole container.
+    kept: Mutex<Option<oneshot::Sender<String>>>,
 }
 
 /// What a sandbox's first process says when it is built and locked in.
@@ -89,15 +92,23 @@ impl Drop for Enlisted<'_> {
 
 impl Link {
     /// Tells the clone to go on and waits until it is ready.
-    pub async fn open(held: Held) -> Outcome<(Arc<Self>, Ready)> {
+    pub async fn open(held: Held, within: Duration) -> Outcome<(Arc<Self>, Ready)> {
         let fault = |error: io::Error| Fault::io("watching the sandbox", &error);
         let Held { pid, pidfd, control, mark } = held;
         let control =
             sys::watched(control, Interest::READABLE | Interest::WRITABLE).map_err(fault)?;
         let pidfd = sys::watched(pidfd, Interest::READABLE).map_err(fault)?;
         let (life, _) = watch::channel(Life::Runs);
-        let link = Self { pid, pidfd, control, mark, programs: Mutex::default(), life };
-        let ready = match timeout(ANSWER_WITHIN, link.handshake()).await {
+        let link = Self {
+            pid,
+            pidfd,
+            control,
+            mark,
+            programs: Mutex::default(),
+            life,
+            kept: Mutex::default(),
+        };
+        let ready = match timeout(within, link.handshake()).await {
             Ok(Ok(ready)) => ready,
             other => {
                 link.kill();
@@ -158,6 +169,10 @@ impl Link {
                 Word::Refused { number } => drop(self.programs().running.remove(&number)),
                 Word::Exited { number, code } => self.ended(number, ExitStatus::Code(code)),
                 Word::Killed { number, signal } => self.ended(number, ExitStatus::Signal(signal)),
+                Word::Kept(words) => {
+                    let waits = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    drop(waits.map(|it| it.send(words)));
+                }
                 Word::Ready(_) | Word::Failed(_) => {}
             }
         }
@@ -171,6 +186,7 @@ impl Link {
             }
         }
         *self.programs() = Programs::default();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.life.send_replace(Life::Over(reason));
     }
 
@@ -252,6 +268,36 @@ impl Link {
         self.order(Order::Leave, &[]).await
     }
 
+    /// Has who keeps a container write it down with its programs, in an open directory; they stand still from then on.
+    pub async fn keep(&self, directory: BorrowedFd<'_>) -> Outcome<()> {
+        // Held still, written, and let go on if that failed.
+        let within = WRITES_DOWN_WITHIN + 2 * RUNTIME_WITHIN + ANSWER_WITHIN;
+        self.with_all(Order::Keep, &[directory], within).await
+    }
+
+    /// Has programs go on that stand still since they were written down.
+    pub async fn go_on(&self) -> Outcome<()> {
+        self.with_all(Order::GoOn, &[], RUNTIME_WITHIN + ANSWER_WITHIN).await
+    }
+
+    /// One at a time.
+    async fn with_all(
+        &self,
+        order: Order,
+        descriptors: &[BorrowedFd<'_>],
+        within: Duration,
+    ) -> Outcome<()> {
+        let (done, words) = oneshot::channel();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        self.order(order, descriptors).await?;
+        match timeout(within, words).await {
+            Ok(Ok(words)) if words.is_empty() => Ok(()),
+            Ok(Ok(words)) => Err(Fault::failed(text::shown(&words, RUNTIME_WORDS_BYTES_MAX))),
+            Ok(Err(_)) => Err(Fault::lost("its first process is gone")),
+            Err(_) => Err(Fault::late("its runtime did not answer in time")),
+        }
+    }
+
     /// Whether the end of every program has been told.
     pub fn runs_nothing(&self) -> bool {
         self.programs().running.is_empty()
@@ -259,6 +305,14 @@ impl Link {
 
     pub fn life(&self) -> watch::Receiver<Life> {
         self.life.subscribe()
+    }
+
+    /// Waits until nothing of it is left; says how its first process ended.
+    pub async fn over(&self) -> String {
+        match self.life().wait_for(|it| matches!(it, Life::Over(_))).await.as_deref() {
+            Ok(Life::Over(reason)) => reason.clone(),
+            _ => "nobody watches it any more".to_owned(),
+        }
     }
 
     /// Ends everything at once; `life` tells when that is so.
@@ -366,7 +420,7 @@ async fn hear(
     }
 }
 
-fn no_program(program: &str, errno: i32) -> Fault {
+pub fn no_program(program: &str, errno: i32) -> Fault {
     let error = io::Error::from_raw_os_error(errno);
     match errno {
         libc::ENOENT => Fault::absent(format!("starting {program}: not found in the sandbox")).hint(

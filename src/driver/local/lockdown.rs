@@ -7,7 +7,10 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::{
+    fs::{Gid, Uid},
+    thread::{CapabilitySet, CapabilitySets},
+};
 use seccompiler::BpfProgram;
 
 /// Newest landlock version this code was written against; older kernels give what they have.
@@ -28,6 +31,19 @@ pub struct Rules {
 
 /// Gives up every capability for good.
 pub fn drop_capabilities() -> io::Result<()> {
+    never_gain_any()?;
+    lose_all()
+}
+
+/// Becomes another user without any capability, from one who may.
+pub fn become_user(user: Uid, group: Gid) -> io::Result<()> {
+    never_gain_any()?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
+    lose_all()
+}
+
+fn never_gain_any() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     for number in 0..=CAPABILITIES_MAX {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -38,7 +54,15 @@ pub fn drop_capabilities() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    rustix::thread::clear_ambient_capability_set()?;
+    Ok(())
+}
+
+fn lose_all() -> io::Result<()> {
+    match rustix::thread::clear_ambient_capability_set() {
+        // A kernel without such a set, as gVisor's is.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets)?;

@@ -33,6 +33,11 @@ pub enum Order {
     Done { number: u64 },
     /// Ask every program to end. Only of who keeps a container.
     Leave,
+    /// Write the container down with its programs, which stand still from then on. Descriptor: the directory for it. Answered
+    /// with `Kept`. Only of who keeps one.
+    Keep,
+    /// Have them go on; answered likewise.
+    GoOn,
 }
 
 /// What a program is to run on.
@@ -65,6 +70,8 @@ pub enum Word {
         number: u64,
         signal: i32,
     },
+    /// What was to be done with the whole container was done; why not, if there are words.
+    Kept(String),
 }
 
 /// From a program about to start, on its own report socket.
@@ -86,6 +93,8 @@ impl Order {
         match self {
             Self::Go => vec![0],
             Self::Leave => vec![4],
+            Self::Keep => vec![5],
+            Self::GoOn => vec![6],
             Self::Start { number, on } => {
                 let mut bytes: Vec<u8> = numbered(1, number);
                 match on {
@@ -109,6 +118,8 @@ impl Order {
         match tag {
             0 => return rest.is_empty().then_some(Self::Go),
             4 => return rest.is_empty().then_some(Self::Leave),
+            5 => return rest.is_empty().then_some(Self::Keep),
+            6 => return rest.is_empty().then_some(Self::GoOn),
             _ => {}
         }
         let (number, rest) = rest.split_first_chunk()?;
@@ -146,6 +157,7 @@ impl Word {
             Self::Refused { number } => ended(2, *number, 0),
             Self::Exited { number, code } => ended(3, *number, *code),
             Self::Killed { number, signal } => ended(4, *number, *signal),
+            Self::Kept(words) => said(5, words),
         }
     }
 
@@ -158,6 +170,7 @@ impl Word {
         match tag {
             0 => Some(Self::Ready(String::from_utf8_lossy(rest).into_owned())),
             1 => Some(Self::Failed(String::from_utf8_lossy(rest).into_owned())),
+            5 => Some(Self::Kept(String::from_utf8_lossy(rest).into_owned())),
             2 => ended().map(|(number, _)| Self::Refused { number }),
             3 => ended().map(|(number, code)| Self::Exited { number, code }),
             4 => ended().map(|(number, signal)| Self::Killed { number, signal }),
@@ -327,6 +340,8 @@ mod tests {
             Order::End { number: 1 << 40 },
             Order::Done { number: 1 << 40 },
             Order::Leave,
+            Order::Keep,
+            Order::GoOn,
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.bytes()), Some(order));
@@ -338,6 +353,7 @@ mod tests {
             Word::Refused { number: 7 },
             Word::Exited { number: 1 << 40, code: 3 },
             Word::Killed { number: 12, signal: 9 },
+            Word::Kept("no".into()),
         ];
         for word in words {
             assert_eq!(Word::parse(&word.bytes()), Some(word));

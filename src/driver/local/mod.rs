@@ -26,6 +26,7 @@ mod init;
 mod link;
 mod lockdown;
 mod mark;
+mod memory;
 mod message;
 mod meter;
 pub mod mounts;
@@ -49,6 +50,7 @@ mod shelf;
 mod shelf_size;
 mod side;
 mod sockets;
+pub mod steward;
 mod still;
 mod sys;
 mod syscalls;
@@ -87,6 +89,7 @@ use self::{
     identity::Identity,
     link::Link,
     mark::{Hunt, Mark, Orphans},
+    memory::Sleeper,
     namespaces::Held,
     place::LocalPlace,
     planned::Planned,
@@ -104,13 +107,13 @@ use crate::{
         clock::Timestamp,
         descriptors,
         fault::{Fault, Outcome},
-        limits::DEATH_WITHIN,
+        limits::{ANSWER_WITHIN, DEATH_WITHIN, WAKES_WITHIN},
     },
     model::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
-        sandbox::{Isolation, SandboxSpec, WorkspaceMode},
+        sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
         secret,
     },
 };
@@ -156,6 +159,8 @@ struct Started {
     env: Vec<(String, String)>,
     first: Vec<String>,
     shell: String,
+    /// What starts and keeps its programs where those can be written down.
+    sleeper: Option<Sleeper>,
 }
 
 impl Local {
@@ -239,7 +244,8 @@ impl Local {
             env = env::merged([&env, &own, &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
             let (held, first) = (weak::launch(&plan, door)?, Vec::new());
-            return Ok(Started { held, gated, must, facts, home, env, first, shell });
+            let sleeper = None;
+            return Ok(Started { held, gated, must, facts, home, env, first, shell, sleeper });
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
         let identity = image.as_ref().map_or(Ok(identity.clone()), |it| it.identity(&identity))?;
@@ -261,13 +267,16 @@ impl Local {
         let mut own = trust::variables(ground, Path::new(mounts::ASKING));
         own.extend(secret::variables(&spec.secrets));
         let env = env::merged([&env, &own, &spec.env]);
+        let user = (identity.inside_uid, identity.inside_gid);
+        let sleeper = plan.steward().map(|it| Sleeper::open(ground, spec, it, user)).transpose()?;
+        facts.capabilities.snapshot_memory = sleeper.is_some();
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
-        Ok(Started { held, gated, must, facts, home, env, first, shell })
+        Ok(Started { held, gated, must, facts, home, env, first, shell, sleeper })
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
-        let Started { held, gated, must, mut facts, home, mut env, first: command, shell } =
-            started;
+        let Started { held, gated, must, mut facts, home, mut env, first: command, .. } = started;
+        let (shell, sleeper) = (started.shell, started.sleeper);
         let grade = facts.isolation.unwrap_or(Isolation::None);
         env::ask_by(&mut env, ground, facts.isolation);
         let entered = First::of(held.pid)
@@ -279,7 +288,9 @@ impl Local {
             return Err(fault);
         }
         let has_a_root = held.mark.is_none();
-        let (link, ready) = Link::open(held).await?;
+        let wakes = sleeper.as_ref().is_some_and(Sleeper::wakes);
+        let within = if wakes { WAKES_WITHIN } else { ANSWER_WITHIN };
+        let (link, ready) = Link::open(held, within).await?;
         facts.notes.extend(ready.notes);
         let mut opened = ready.opened.into_iter();
         let root = if has_a_root { opened.next() } else { None };
@@ -302,6 +313,9 @@ impl Local {
                 .hint("see `sandwatch doctor`"));
         }
         facts.capabilities.egress_ask &= doors.is_some() || !gated;
+        if let Some(sleeper) = &sleeper {
+            sleeper.ends_with(&link);
+        }
         Ok(LocalPlace {
             link,
             groups,
@@ -318,6 +332,7 @@ impl Local {
             stopping: AtomicBool::new(false),
             emptying: Mutex::new(None),
             looker: doing::Looker::default(),
+            sleeper,
         })
     }
 }
@@ -433,8 +448,8 @@ impl Driver for Local {
         remove::away(&ground.dir)
     }
 
-    fn why_no_memory(&self, isolation: Option<Isolation>) -> &'static str {
-        terms::why_no_memory(isolation)
+    fn why_no_memory(&self, isolation: Option<Isolation>, egress: Egress) -> &'static str {
+        terms::why_no_memory(isolation, egress)
     }
 
     async fn snapshot(
@@ -449,14 +464,19 @@ impl Driver for Local {
         image::pass_on(ground, shelf)?;
         let (ground, shelf, like) = (ground.clone(), shelf.clone(), like.cloned());
         let take = match stillness {
-            Stillness::Live => shelf::Take::Copies,
+            Stillness::Live | Stillness::Written => shelf::Take::Copies,
             Stillness::Stopped => shelf::Take::Links,
         };
         let waited_for = WaitedFor::default();
         let given_up = Arc::clone(&waited_for.0);
         let keep = move || {
             let (below, like) = (ground.from.as_ref(), like.as_ref());
-            shelf::keep(&ground.dir, below, &shelf, like, take, owner, &given_up)
+            let mut kept = shelf::keep(&ground.dir, below, &shelf, like, take, owner, &given_up)?;
+            if stillness == Stillness::Written {
+                let more = memory::pass_on(&ground.dir, &shelf.dir)?;
+                kept.size_bytes = kept.size_bytes.map(|it| it.saturating_add(more));
+            }
+            Outcome::Ok(kept)
         };
         let kept = tokio::task::spawn_blocking(keep).await;
         let mut kept = kept.map_err(|error| Fault::bug(format!("keeping files: {error}")))??;

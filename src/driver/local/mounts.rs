@@ -196,6 +196,9 @@ fn furnish(
         if let Err(error) = program {
             notes.push(format!("its programs have no sandwatch to ask with: {error}"));
         }
+        for (library, name) in &asking.libraries {
+            show(library, &place.join(name), true).step(format!("showing {}", name.display()))?;
+        }
     }
     if let Some(workspace) = &plan.workspace {
         or_left_out(show_workspace(workspace, plan.still), plan.still)?;

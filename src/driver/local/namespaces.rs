@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
-    driver::{ASK_DIR, Ground, Shelf},
+    driver::{ASK_DIR, Ground, Shelf, docker::asking},
     model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
@@ -94,7 +94,7 @@ pub fn plan(
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
         })
         .transpose()?;
-    let asking = open_asking(ground, identity)?;
+    let asking = open_asking(ground, identity, image.is_some())?;
     let mut tools = Vec::new();
     // It is the image that has them, or not.
     let needed = match image {
@@ -253,18 +253,23 @@ fn prepare(
     mounts::detach(&fs::canonicalize(&root)?, false).map(Source::Tree)
 }
 
-/// What programs ask with; `None` where nobody serves it. This program is where it was started from, or, replaced by
-/// another, nowhere.
-fn open_asking(ground: &Ground, identity: &Identity) -> Outcome<Option<Asking>> {
-    let directory = fs::canonicalize(ground.dir.join(ASK_DIR));
-    let (Ok(directory), Ok(program)) = (directory, fs::read_link("/proc/self/exe")) else {
-        return Ok(None);
-    };
-    let program = match program.exists() {
-        true => reach(&program, identity)?,
-        false => Source::Path(program),
-    };
-    Ok(Some(Asking { directory: reach(&directory, identity)?, program }))
+/// What programs ask with; `None` where nobody serves it.
+fn open_asking(ground: &Ground, identity: &Identity, over_image: bool) -> Outcome<Option<Asking>> {
+    let Ok(directory) = fs::canonicalize(ground.dir.join(ASK_DIR)) else { return Ok(None) };
+    let fault = |error: io::Error| Fault::io("showing what this program runs by", &error);
+    let program = asking::program(&directory).map_err(fault)?;
+    let mut libraries = Vec::new();
+    if over_image {
+        let below = directory.join(asking::LIBRARIES);
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&below).map_err(fault)?;
+        for (library, name) in asking::libraries().map_err(fault)? {
+            fs::write(below.join(&name), "").map_err(fault)?;
+            let name = Path::new(asking::LIBRARIES).join(name);
+            libraries.push((reach(&library, identity)?, name));
+        }
+    }
+    let program = reach(&program, identity)?;
+    Ok(Some(Asking { directory: reach(&directory, identity)?, program, libraries }))
 }
 
 /// The files of a snapshot, shown as the sandbox's own.

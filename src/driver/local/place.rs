@@ -20,6 +20,7 @@ use super::{
     doing::Looker,
     env,
     link::{Begun, Life, Link},
+    memory::Sleeper,
     message::{Description, On},
     pace::Pace,
     pipe,
@@ -32,7 +33,7 @@ use crate::{
         limits::DEATH_WITHIN,
         units::Size,
     },
-    driver::{Doors, PipeIo, Place, PlaceFacts, Program, PtyIo, Syscalls},
+    driver::{Doors, Memory, PipeIo, Place, PlaceFacts, Program, PtyIo, Slept, Syscalls},
     model::{process::Reading, sandbox::Isolation, session::SessionSpec},
 };
 
@@ -62,6 +63,8 @@ pub struct LocalPlace {
     pub(super) stopping: AtomicBool,
     pub(super) emptying: Mutex<Option<JoinHandle<()>>>,
     pub(super) looker: Looker,
+    /// What starts and keeps its programs where those can be written down.
+    pub(super) sleeper: Option<Sleeper>,
 }
 
 impl Drop for LocalPlace {
@@ -136,10 +139,7 @@ impl LocalPlace {
         self.stopping.store(true, Ordering::SeqCst);
         self.link.kill();
         self.groups.let_die();
-        let mut life = self.link.life();
-        let over = life.wait_for(|it| matches!(it, Life::Over(_)));
-        // A closed channel means the same: nobody is left to listen for it.
-        if timeout(DEATH_WITHIN, over).await.is_err() {
+        if timeout(DEATH_WITHIN, self.link.over()).await.is_err() {
             let left = match &*self.link.life().borrow() {
                 Life::Ends(left) => left.clone(),
                 _ => FIRST_STAYS.to_owned(),
@@ -170,7 +170,8 @@ impl LocalPlace {
         let first = self.link.pid;
         let mut pace = Pace::default();
         loop {
-            let told = self.link.runs_nothing();
+            let idle = self.sleeper.as_ref().is_none_or(Sleeper::runs_nothing);
+            let told = idle && self.link.runs_nothing();
             let so = told
                 && (self.has_a_kernel()
                     || looking(move || processes::none_below(first)).await.unwrap_or(false));
@@ -209,8 +210,15 @@ impl Place for LocalPlace {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn memory(&self) -> Option<&dyn Memory> {
+        self.sleeper.as_ref().map(|_| self as &dyn Memory)
+    }
+
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
         self.awake()?;
+        if let Some(sleeper) = &self.sleeper {
+            return sleeper.spawn(&self.link, spec, self.describe(spec)).await;
+        }
         let (begun, io) = self.start_on_terminal(&self.describe(spec), spec.size).await?;
         Ok(Program { pid: begun.pid, io, exit: begun.exit })
     }
@@ -275,6 +283,9 @@ impl Place for LocalPlace {
             let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner).clone();
             looking(move || processes::wake_below(first, &asleep)).await?;
         }
+        if let Some(sleeper) = &self.sleeper {
+            sleeper.go_on(&self.link, &self.directory).await?;
+        }
         self.paused.store(false, Ordering::SeqCst);
         Ok(())
     }
@@ -298,15 +309,32 @@ impl Place for LocalPlace {
     }
 
     async fn gone(&self) -> String {
-        let mut life = self.link.life();
-        let reason = match life.wait_for(|it| matches!(it, Life::Over(_))).await.as_deref() {
-            Ok(Life::Over(reason)) => reason.clone(),
-            _ => "nobody watches it any more".to_owned(),
-        };
+        let reason = self.link.over().await;
         if self.stopping.load(Ordering::SeqCst) {
             // Ended on purpose: whoever did it knows.
             std::future::pending::<()>().await;
         }
         reason
+    }
+}
+
+#[async_trait]
+impl Memory for LocalPlace {
+    async fn keep(&self, programs: &(dyn Fn() -> Vec<Slept> + Send + Sync)) -> Outcome<()> {
+        match &self.sleeper {
+            Some(sleeper) => sleeper.keep(&self.link, &self.directory, programs).await,
+            None => Err(Fault::bug("programs that can't be kept")),
+        }
+    }
+
+    fn came_back(&self) -> Vec<Slept> {
+        self.sleeper.as_ref().map(Sleeper::came_back).unwrap_or_default()
+    }
+
+    async fn rejoin(&self, slept: &Slept) -> Outcome<Program<PtyIo>> {
+        match &self.sleeper {
+            Some(sleeper) => sleeper.rejoin(slept).await,
+            None => Err(Fault::bug("a program that never was")),
+        }
     }
 }

@@ -47,6 +47,14 @@ impl Planned {
         blueprint.tools.iter().map(|(path, _)| path.clone()).collect()
     }
 
+    /// Which user and group of the host its steward is; `None` = it has none.
+    pub fn steward(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Container(it) => it.steward,
+        }
+    }
+
     pub fn launch(&self, door: Option<BorrowedFd<'_>>) -> Outcome<Held> {
         match self {
             Self::Ours(it) => namespaces::launch(it, door),

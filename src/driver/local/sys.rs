@@ -167,6 +167,12 @@ pub fn reset_signals() {
     }
 }
 
+/// Has the kernel bury children that end; they are told to nobody.
+pub fn leave_children_to_the_kernel() {
+    // SAFETY: installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Blocks `SIGCHLD` and gives a descriptor that is readable when one is pending.
 pub fn child_signals() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised by `sigemptyset` before use; the new descriptor is owned here.

@@ -83,15 +83,13 @@ pub fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     }
 }
 
-/// Why programs of a grade can't be written down and go on later; decision 0043.
-pub fn why_no_memory(grade: Option<Isolation>) -> &'static str {
-    match grade {
-        Some(Isolation::Gvisor) => {
-            "gVisor gives a program that was started in its container, as all here are, its terminal back no more \
-             (`no host FD available`)"
-        }
-        Some(Isolation::Oci) => "runc leaves that to CRIU, which is not used",
-        _ => "the memory of programs of this kernel is only read by CRIU, which is not used",
+/// Why programs of such a sandbox can't be written down and go on later; decision 0046.
+pub fn why_no_memory(grade: Option<Isolation>, egress: Egress) -> &'static str {
+    let of_container = grade.and_then(oci::Runtime::of).map(|it| oci::why_no_memory(it, egress));
+    match of_container {
+        Some(Some(why)) => why,
+        Some(None) => "it was made by another version",
+        None => "the memory of programs of this kernel is only read by CRIU, which is not used",
     }
 }
 
@@ -124,8 +122,8 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
     }
 }
 
-/// What sandboxes of this driver can do where everything works, for the reference.
+/// What sandboxes of this driver can do where everything works, and in the grade for it, for the reference.
 pub fn at_best() -> Capabilities {
     let here = capabilities(Isolation::Namespaces, &Layout::here());
-    Capabilities { limits_cpu: true, limits_pids: true, ..here }
+    Capabilities { limits_cpu: true, limits_pids: true, snapshot_memory: true, ..here }
 }

@@ -32,7 +32,7 @@ use crate::{
         fault::{Fault, Outcome},
         units::Size,
     },
-    driver::{ASK_DIR, ASK_PROGRAM, Ground},
+    driver::{ASK_DIR, ASK_PROGRAM, Ground, docker::asking},
     model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
@@ -103,16 +103,16 @@ pub fn plan(
     let system = env::SYSTEM.iter().map(|it| Path::new("/").join(it));
     let mut readable: Vec<PathBuf> = system.chain(READABLE.iter().map(PathBuf::from)).collect();
     readable.extend(tools::needed(spec, workspace.as_deref())?);
-    let asking = ground.dir.join(ASK_DIR);
-    if asking.is_dir()
-        && let Ok(program) = fs::read_link("/proc/self/exe")
-    {
+    let place = ground.dir.join(ASK_DIR);
+    if place.is_dir() {
+        let program =
+            asking::program(&place).map_err(|error| Fault::io("showing this program", &error))?;
         // By a link: in this grade it is run from where it is.
-        let link = asking.join(ASK_PROGRAM);
+        let link = place.join(ASK_PROGRAM);
         let linked =
             fs::remove_file(&link).and_then(|()| std::os::unix::fs::symlink(&program, &link));
         linked.map_err(|error| Fault::io(format!("making {}", link.display()), &error))?;
-        readable.extend([asking, program]);
+        readable.extend([place, program]);
     }
     // The system's own list stays as it is: programs are told of another.
     trust::files(ground, None)

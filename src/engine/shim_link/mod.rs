@@ -28,7 +28,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
-        limits::{ANSWER_WITHIN, CREATE_WITHIN, SHIM_SILENT_AFTER},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, SHIM_SILENT_AFTER, SNAPSHOT_WITHIN},
         text,
         units::Size,
     },
@@ -298,9 +298,9 @@ impl Seat for ShimLink {
         self.done(call::What::Resume(wire::Resume {}), 2 * ANSWER_WITHIN).await
     }
 
-    async fn hold(&self) -> Outcome<Hold> {
+    async fn hold(&self, memory: bool) -> Outcome<Hold> {
         let held = async {
-            let mut connection = self.begin(call::What::Hold(wire::Hold {})).await?;
+            let mut connection = self.begin(call::What::Hold(wire::Hold { memory })).await?;
             match connection.answer().await {
                 Ok(answer::What::Done(_)) => Ok(Box::new(connection) as Hold),
                 Ok(answer::What::Fault(fault)) => Err(fault.into()),
@@ -308,7 +308,8 @@ impl Seat for ShimLink {
                 Err(fault) => Err(self.broken(fault).await),
             }
         };
-        timeout(2 * ANSWER_WITHIN, held).await.unwrap_or_else(|_| {
+        let within = if memory { SNAPSHOT_WITHIN } else { 2 * ANSWER_WITHIN };
+        timeout(within, held).await.unwrap_or_else(|_| {
             Err(Fault::late(format!("the programs of {} can't be held still", self.name)))
         })
     }

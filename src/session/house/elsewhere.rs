@@ -83,7 +83,7 @@ impl Inner {
                 rooms.residents.retain(|it| hosts.contains(&it.0));
                 rooms.residents.push((id.clone(), resident.clone()));
             }
-            self.seat_in(id, &resident.spec, program);
+            self.seat_in(id, &resident.spec, program, None);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! One sandbox's sessions over a driver's place.
 
+mod asleep;
 mod elsewhere;
 mod rooms;
 mod verbs;
@@ -74,6 +75,8 @@ struct Rooms {
     next_ordinal: u32,
     /// Sessions of programs that were there already.
     residents: Vec<(SessionId, Resident)>,
+    /// Sessions of programs that came back with their sandbox, each with what it was called before.
+    came_back: Vec<(SessionId, String)>,
     /// What a person should know, beside what the place says.
     notes: Vec<String>,
 }
@@ -86,6 +89,12 @@ impl Rooms {
             State::Running | State::Paused => seen.unwrap_or(self.state),
             state => state,
         }
+    }
+
+    /// What a session's program knows it by: its id, or that of the session which it was before.
+    fn key_of<'a>(&'a self, id: &'a SessionId) -> &'a str {
+        let before = self.came_back.iter().find(|it| it.0 == *id);
+        before.map_or_else(|| id.as_str(), |it| it.1.as_str())
     }
 
     /// Never the first, which has the sandbox's name.
@@ -116,6 +125,7 @@ impl House {
                 hosts: Vec::new(),
                 next_ordinal: 1,
                 residents: Vec::new(),
+                came_back: Vec::new(),
                 notes: Vec::new(),
             }),
             opening: tokio::sync::Mutex::new(()),
@@ -215,7 +225,7 @@ impl Inner {
         let claimed = claimed.filter(|_| self.place.facts().isolation == Some(Isolation::Gvisor));
         let rooms = self.rooms();
         let is_meant = |(id, host): &&(SessionId, Arc<Host>)| match claimed {
-            Some(claimed) => id.as_str() == claimed,
+            Some(claimed) => rooms.key_of(id) == claimed,
             None => host.pid().is_some_and(|it| parents.contains(&it)),
         };
         rooms.hosts.iter().find(is_meant).map(|it| it.0.clone())

@@ -20,6 +20,7 @@ use crate::{
         journal::{self, Meta, Writer},
         status::look,
     },
+    vt::Screen,
 };
 
 impl Inner {
@@ -79,6 +80,7 @@ impl Inner {
         id: SessionId,
         spec: &SessionSpec,
         program: Program<PtyIo>,
+        screen: Option<Screen>,
     ) -> Session {
         let session = self.new_session(id.clone(), spec, program.pid);
         let journal = self.journal(&session);
@@ -87,7 +89,7 @@ impl Inner {
         let starved =
             Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
         let tell = tell(self, id.clone());
-        let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
+        let host = Arc::new(Host::start(session, program, screen, dir, journal, starved, tell));
         look::start(&host, self.around());
         let session = host.session();
         self.add(id, host);

@@ -174,11 +174,10 @@ impl Seat for House {
             }
             None => spec,
         };
-        if spec.env.iter().all(|(name, _)| name != SESSION_VARIABLE) {
-            spec.env.push((SESSION_VARIABLE.to_owned(), id.to_string()));
-        }
+        spec.env.retain(|(name, _)| name != SESSION_VARIABLE);
+        spec.env.push((SESSION_VARIABLE.to_owned(), id.to_string()));
         let program = inner.place.spawn(&spec).await?;
-        let session = inner.seat_in(id.clone(), &spec, program);
+        let session = inner.seat_in(id.clone(), &spec, program, None);
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
             tell_late(inner);
             inner.feed.changed();
@@ -253,15 +252,18 @@ impl Seat for House {
         Ok(())
     }
 
-    async fn hold(&self) -> Outcome<Hold> {
+    async fn hold(&self, memory: bool) -> Outcome<Hold> {
         let inner = Arc::clone(&self.inner);
         let still = Some(Arc::clone(&inner.still).write_owned().await);
-        if inner.rooms().state != State::Running {
+        if memory {
+            inner.write_down().await?;
+        } else if inner.rooms().state != State::Running {
             // Nothing moves anyway.
             return Ok(Box::new(still));
         }
+        let held = Box::new(Held { inner: Arc::clone(&inner), still });
         inner.place.pause().await?;
-        Ok(Box::new(Held { inner, still }))
+        Ok(held)
     }
 
     async fn vacate(&self) -> Outcome<()> {

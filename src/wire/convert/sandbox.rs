@@ -190,6 +190,7 @@ impl From<&SandboxSpec> for v1::SandboxSpec {
             first: Some((&spec.first).into()),
             search_path: spec.search_path.iter().map(|it| path_out(it)).collect(),
             begins_with: spec.from.as_ref().map(ToString::to_string),
+            awake: spec.awake,
             snapshot_every_ms: spec.snapshot_every.map(milliseconds),
             secrets: spec.secrets.iter().map(Into::into).collect(),
         }
@@ -233,6 +234,7 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
                 .map(|it| absolute("search_path", it))
                 .collect::<Outcome<_>>()?,
             from: wire.begins_with.as_deref().map(super::snapshot_id).transpose()?,
+            awake: wire.awake,
             snapshot_every: every,
             secrets: super::secret::uses_in(wire.secrets)?,
             given: Vec::new(),

@@ -139,7 +139,11 @@ pub struct Resume {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Remove {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Hold {}
+pub struct Hold {
+    /// Its programs are written down first, in the directory of the sandbox, with what they have in memory.
+    #[prost(bool, tag = "1")]
+    pub memory: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vacate {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -232,6 +232,9 @@ pub struct SandboxSpec {
     /// Credentials that its programs use and never see; at most 16. Their values are sent apart, and are not here.
     #[prost(message, repeated, tag = "18")]
     pub secrets: ::prost::alloc::vec::Vec<SecretUse>,
+    /// It begins with the running programs of that snapshot too, and `first` is not started.
+    #[prost(bool, tag = "19")]
+    pub awake: bool,
 }
 /// One host to which one secret goes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

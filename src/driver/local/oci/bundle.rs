@@ -27,7 +27,12 @@ pub struct Container<'a> {
     /// The host's id of who is root inside.
     pub inner_root: u32,
     pub bounds: ProcessBounds,
+    /// How its steward is started, where it is to have one.
+    pub steward: Option<Vec<String>>,
 }
+
+/// What a steward, which is root, needs to give each program its user and its terminal, and to end it.
+const OF_STEWARD: [&str; 5] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP"];
 
 impl Container<'_> {
     /// Its config.json.
@@ -35,7 +40,7 @@ impl Container<'_> {
         let identity = &self.blueprint.identity;
         let first = Description {
             cwd: "/".to_owned(),
-            command: vec![first::PATH.to_owned()],
+            command: self.steward.clone().unwrap_or_else(|| vec![first::PATH.to_owned()]),
             env: Vec::new(),
         };
         let below_proc = |names: &[&str]| -> Vec<String> {
@@ -51,8 +56,18 @@ impl Container<'_> {
         });
         let mut process = process(&first, identity, self.bounds, None);
         // Another than the programs' user, without any right: they can't signal it, whatever the kernel allows.
-        let (uid, gid) = (second(identity.inside_uid), second(identity.inside_gid));
+        let (mut uid, mut gid) = (second(identity.inside_uid), second(identity.inside_gid));
         if let Some(process) = process.as_object_mut() {
+            if self.steward.is_some() {
+                // Nobody else keeps rights when a program is begun, as its own first one is: gVisor knows no other way.
+                (uid, gid) = (0, 0);
+                let none: [&str; 0] = [];
+                let sets = json!({
+                    "bounding": OF_STEWARD, "effective": OF_STEWARD, "permitted": OF_STEWARD,
+                    "inheritable": none, "ambient": none,
+                });
+                process.insert("capabilities".to_owned(), sets);
+            }
             process.insert("user".to_owned(), json!({ "uid": uid, "gid": gid }));
         }
         let container = json!({

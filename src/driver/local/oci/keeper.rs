@@ -91,7 +91,7 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
 fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, String> {
     sys::reset_signals();
     turns::sandbox();
-    let mut keep = plan.blueprint.open();
+    let mut keep = plan.open();
     keep.push(control);
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
     sys::forget_start(NAME).map_err(|error| format!("forgetting its start: {error}"))?;
@@ -107,7 +107,7 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, 
     lockdown::keep_to_itself().map_err(|error| format!("applying landlock: {error}"))?;
     lockdown::filter_calls(&plan.filters)
         .map_err(|error| format!("filtering system calls: {error}"))?;
-    let first = tool.run(Path::new(BUNDLE))?;
+    let first = tool.run(Path::new(BUNDLE), plan.memory.as_ref())?;
     let root = mounts::held_root().map_err(|error| format!("opening its root: {error}"))?;
     // The trees it was built from are mounted.
     let opened: Vec<_> = std::iter::once(&root).chain(&doors).collect();
@@ -288,7 +288,24 @@ impl Keeper<'_> {
             Some(Order::End { number }) => self.let_go(number, true),
             Some(Order::Done { number }) => self.let_go(number, false),
             Some(Order::Leave) => {
-                self.aside(|tool| tool.silently(ASK_TO_END, ""));
+                self.aside(|it| it.tool.silently(ASK_TO_END, ""));
+                true
+            }
+            Some(Order::Keep) => {
+                self.aside(|it| {
+                    let kept = match descriptors.first() {
+                        Some(directory) => it.tool.keep(Path::new(BUNDLE), directory.as_fd()),
+                        None => Err("no directory was given for it".to_owned()),
+                    };
+                    it.desk.say(&Word::Kept(kept.err().unwrap_or_default()));
+                });
+                true
+            }
+            Some(Order::GoOn) => {
+                self.aside(|it| {
+                    let goes = it.tool.go_on(Path::new(BUNDLE));
+                    it.desk.say(&Word::Kept(goes.err().unwrap_or_default()));
+                });
                 true
             }
             Some(Order::Go) | None => true,
@@ -314,7 +331,8 @@ impl Keeper<'_> {
         let inside = inside.as_raw_nonzero().to_string();
         // As where there is no room for a copy of this process.
         let Ok(waits) = pidfd_open(leader, PidfdFlags::empty()) else { return };
-        self.aside(|tool| {
+        self.aside(|it| {
+            let tool = &it.tool;
             let has_ended = |within| start::ends_within(&waits, within).unwrap_or(true);
             if has_ended(Duration::ZERO) {
                 return tool.silently(&format!("{UNLESS_IT_LIVES}\n{KILL_SESSION}"), &inside);
@@ -328,11 +346,11 @@ impl Keeper<'_> {
     }
 
     /// Does something that takes its time in a copy of this process, which is nobody's afterwards.
-    fn aside(&self, work: impl FnOnce(&Tool<'_>)) {
+    fn aside(&self, work: impl FnOnce(&Self)) {
         // Where there is no room for one, what was to be asked goes on until all of it is ended.
         if let Ok(None) = sys::fork() {
             sys::reset_signals();
-            work(&self.tool);
+            work(self);
             sys::exit_now(0)
         }
     }

@@ -13,7 +13,7 @@ mod start;
 use std::{
     fs,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
@@ -31,16 +31,20 @@ use super::{
     image::{self, Standing},
     lockdown::ProcessBounds,
     mounts,
+    mounts::ASKING,
     namespaces::{self, Held},
-    seccomp, sys,
+    seccomp, steward, sys,
 };
 use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
     },
-    driver::{Ground, docker::first},
-    model::sandbox::{Isolation, SandboxSpec},
+    driver::{
+        ASK_PROGRAM, Ground,
+        docker::{asking, first},
+    },
+    model::sandbox::{Egress, Isolation, SandboxSpec},
 };
 
 /// Which program makes the container.
@@ -142,6 +146,48 @@ pub struct Plan {
     first: Vec<u8>,
     bounds: ProcessBounds,
     filters: Vec<BpfProgram>,
+    /// The container's first process is a steward, which this user and group of the host are.
+    pub steward: Option<(u32, u32)>,
+    /// What it begins with instead of nothing: where a container was written down with its programs.
+    memory: Option<OwnedFd>,
+}
+
+/// In a ground or on a shelf: a container written down with its programs.
+pub const MEMORY: &str = "memory";
+
+/// Why a container made like this can't be written down with its programs.
+pub fn why_no_memory(runtime: Runtime, egress: Egress) -> Option<&'static str> {
+    match (runtime, egress) {
+        (Runtime::Runsc, Egress::Deny) => None,
+        (Runtime::Runsc, _) => Some(
+            "gVisor writes down no container that shares a network of the host's kernel, as all do here that get out \
+             (--egress deny makes one that does not)",
+        ),
+        (Runtime::Runc, _) => Some("runc leaves that to CRIU, which is not used"),
+    }
+}
+
+/// How a steward is started in a root that has this.
+fn steward(blueprint: &Blueprint) -> Option<Vec<String>> {
+    let libraries = blueprint.asking.as_ref()?.libraries.iter();
+    let mut names = libraries.filter_map(|(_, it)| it.file_name()?.to_str());
+    let program = format!("{ASKING}/{ASK_PROGRAM}");
+    let mut command = match names.find(|it| asking::is_loader(it)) {
+        Some(loader) => {
+            let below = format!("{ASKING}/{}", asking::LIBRARIES);
+            vec![format!("{below}/{loader}"), "--library-path".to_owned(), below, program]
+        }
+        None => vec![program],
+    };
+    command.push(steward::VERB.to_owned());
+    Some(command)
+}
+
+impl Plan {
+    /// What it holds open for who makes the container.
+    fn open(&self) -> Vec<BorrowedFd<'_>> {
+        self.blueprint.open().into_iter().chain(self.memory.iter().map(AsFd::as_fd)).collect()
+    }
 }
 
 /// Decides how it will be and prepares its directory.
@@ -171,7 +217,26 @@ pub fn plan(
         fs::write(&place, "")
             .map_err(|error| Fault::io(format!("making {}", place.display()), &error))?;
     }
-    let container = Container { runtime, blueprint: &blueprint, inner_root, bounds };
+    let steward = match why_no_memory(runtime, spec.egress) {
+        None => steward(&blueprint),
+        Some(_) => None,
+    };
+    let memory = match &ground.from {
+        Some(shelf) if spec.awake => {
+            let place = shelf.dir.join(MEMORY);
+            let fault = |error| Fault::io(format!("opening {}", place.display()), &error);
+            Some(fs::File::open(&place).map_err(fault)?.into())
+        }
+        _ => None,
+    };
+    let identity = &blueprint.identity;
+    let root = |inside, host| if inside == 0 { host } else { inner_root };
+    let owner = (
+        root(identity.inside_uid, identity.host_uid),
+        root(identity.inside_gid, identity.host_gid),
+    );
+    let has_one = steward.is_some().then_some(owner);
+    let container = Container { runtime, blueprint: &blueprint, inner_root, bounds, steward };
     let container = container.text();
     Ok(Plan {
         blueprint,
@@ -181,6 +246,8 @@ pub fn plan(
         first,
         bounds,
         filters: seccomp::of_keeper()?,
+        steward: has_one,
+        memory,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixListener,
     },
     path::{Path, PathBuf},
@@ -15,13 +15,17 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::FdFlags,
     process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 
 use super::{Runtime, bundle, keeper::STATE};
 use crate::{
     base::{
-        limits::{RUNTIME_LOG_BYTES_MAX, RUNTIME_WITHIN, RUNTIME_WORDS_BYTES_MAX},
+        limits::{
+            RUNTIME_LOG_BYTES_MAX, RUNTIME_WITHIN, RUNTIME_WORDS_BYTES_MAX, WAKES_WITHIN,
+            WRITES_DOWN_WITHIN,
+        },
         text,
         units::Size,
     },
@@ -74,15 +78,43 @@ impl Tool<'_> {
         command
     }
 
-    /// Makes the container and starts its first process, or what holds that.
-    pub fn run(&self, bundle: &Path) -> Result<Pid, String> {
+    /// Makes the container and starts its first process, or what holds that; or has it go on as it was written down.
+    pub fn run(&self, bundle: &Path, memory: Option<&OwnedFd>) -> Result<Pid, String> {
         let log = bundle.join("log");
-        let mut command = self.command(&log, "run");
+        let mut command = self.command(&log, memory.map_or("run", |_| "restore"));
+        if let Some(directory) = memory {
+            command.arg("--image-path").arg(handed_on(directory.as_fd())?);
+        }
         command.args(["--detach", "--bundle"]).arg(bundle);
         command.arg("--pid-file").arg(bundle.join(OUTSIDE)).arg(CONTAINER);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        call(&mut command, &log)?;
+        call_within(&mut command, &log, memory.map_or(RUNTIME_WITHIN, |_| WAKES_WITHIN))?;
         noted(bundle, OUTSIDE).ok_or_else(|| "the runtime does not say what it started".to_owned())
+    }
+
+    /// Writes the container down with its programs, which stand still from then on.
+    pub fn keep(&self, bundle: &Path, directory: BorrowedFd<'_>) -> Result<(), String> {
+        let log = bundle.join("keeping");
+        self.hold("pause", &log)?;
+        let mut command = self.command(&log, "checkpoint");
+        command.args(["--leave-running", "--image-path"]).arg(handed_on(directory)?).arg(CONTAINER);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        call_within(&mut command, &log, WRITES_DOWN_WITHIN).inspect_err(|_| {
+            // The first fault is the one to tell.
+            drop(self.hold("resume", &log));
+        })
+    }
+
+    /// Has the container's programs go on that stand still.
+    pub fn go_on(&self, bundle: &Path) -> Result<(), String> {
+        self.hold("resume", &bundle.join("keeping"))
+    }
+
+    fn hold(&self, verb: &str, log: &Path) -> Result<(), String> {
+        let mut command = self.command(log, verb);
+        command.arg(CONTAINER);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        call(&mut command, log)
     }
 
     /// Runs something in the container whose output nobody takes, for the keeper's own ends.
@@ -105,15 +137,26 @@ impl Tool<'_> {
     }
 }
 
+/// An open directory by a name that a runtime started from here has for it.
+fn handed_on(directory: BorrowedFd<'_>) -> Result<PathBuf, String> {
+    rustix::io::fcntl_setfd(directory, FdFlags::empty())
+        .map_err(|error| format!("handing on a directory: {error}"))?;
+    Ok(Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()))
+}
+
 /// Waits until a call is over; its last words if it did not work.
 fn call(command: &mut Command, log: &Path) -> Result<(), String> {
+    call_within(command, log, RUNTIME_WITHIN)
+}
+
+fn call_within(command: &mut Command, log: &Path, within: Duration) -> Result<(), String> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     let failed = |error: io::Error| format!("running {name}: {error}");
     let mut child = command.spawn().map_err(failed)?;
     let itself = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
     let itself = itself.map_err(|error| failed(error.into()))?;
-    if !ends_within(&itself, RUNTIME_WITHIN).map_err(failed)? {
+    if !ends_within(&itself, within).map_err(failed)? {
         // It may just have ended.
         drop(child.kill());
         drop(child.wait());
@@ -154,7 +197,10 @@ fn last_words(log: &Path) -> String {
     let Some(last) = log.lines().rfind(|it| !it.trim().is_empty()) else { return String::new() };
     let sentence = serde_json::from_str::<serde_json::Value>(last).ok();
     let sentence = sentence.as_ref().and_then(|it| it.get("msg")?.as_str());
-    text::shown(sentence.unwrap_or(last).trim(), RUNTIME_WORDS_BYTES_MAX)
+    // A stack may come after it.
+    let sentence = sentence.unwrap_or(last).trim().lines().next().unwrap_or_default();
+    let sentence = sentence.trim_end_matches(':');
+    text::shown(sentence, RUNTIME_WORDS_BYTES_MAX)
 }
 
 /// Where a program's description, terminal and number are while it is started.
