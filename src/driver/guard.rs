@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// A container that was written down is let go on by its runtime.
+const RESUME_WITHIN: Duration = Duration::from_secs(3 * ANSWER_WITHIN.as_secs());
+
 /// A driver behind its guard.
 pub struct Guarded {
     inner: Arc<dyn Driver>,
@@ -301,7 +304,7 @@ impl Place for GuardedPlace {
 
     async fn resume(&self) -> Outcome<()> {
         self.require(|it| it.pause || it.start, "resume a sandbox")?;
-        within(self.driver, "resume", ANSWER_WITHIN, self.inner.resume()).await
+        within(self.driver, "resume", RESUME_WITHIN, self.inner.resume()).await
     }
 
     async fn stop(&self, grace: Duration) -> Outcome<()> {

@@ -381,7 +381,7 @@ pub trait Elsewhere: Send + Sync {
 #[async_trait]
 pub trait Memory: Send + Sync {
     /// Writes them down in the ground, for `Driver::snapshot` with `Stillness::Written`. They stand still until `resume`; on an
-    /// error they go on. `programs` is asked once nothing that they printed is under way any more.
+    /// error they go on. `programs` is asked until it has all that they printed.
     async fn keep(&self, programs: &(dyn Fn() -> Vec<Slept> + Send + Sync)) -> Outcome<()>;
 
     /// Those that its snapshot was taken with, in their order; given away once.
@@ -400,6 +400,8 @@ pub struct Slept {
     pub size: Size,
     /// A keyframe of its screen.
     pub screen: Vec<u8>,
+    /// Bytes that it has printed here, as far as its screen has them.
+    pub printed: u64,
 }
 
 /// A program that is there already.

@@ -90,6 +90,8 @@ pub(super) struct Live {
     pub(super) ring: Ring,
     pub(super) marks: Marks,
     pub(super) screen: Screen,
+    /// So much of the ring is what it showed when it came.
+    painted: u64,
     /// On the monotonic clock, for status and counters.
     pub(super) last_output: Option<Duration>,
     /// Before any resize.
@@ -123,6 +125,7 @@ impl Host {
                 ring: Ring::starting_at(0, RING_BYTES),
                 marks: Marks::default(),
                 screen: Screen::new(session.size),
+                painted: 0,
                 last_output: None,
                 first_size: session.size,
                 closed: false,
@@ -161,7 +164,8 @@ impl Host {
         let live = self.shared.live();
         let (size, screen) = live.keyframe();
         let command = live.session.command.clone();
-        Slept { key: key.to_owned(), command, size, screen: screen.to_vec() }
+        let printed = live.ring.end() - live.painted;
+        Slept { key: key.to_owned(), command, size, screen: screen.to_vec(), printed }
     }
 
     pub fn has_ended(&self) -> bool {
@@ -383,6 +387,7 @@ impl Shared {
         let mut live = self.live();
         live.session.title = screen.title().map(str::to_owned).filter(|it| !it.is_empty());
         live.screen = screen;
+        live.painted = live.ring.end();
     }
 
     /// Takes a piece of output, at most a chunk: journal first, then ring and screen

@@ -109,6 +109,48 @@ fn the_doctor_tries_it() {
 }
 
 #[test]
+fn what_a_flood_had_printed_is_on_the_screen_that_goes_on() {
+    gvisor(|it| {
+        run(it, "flood", &["--egress", "deny"], "n=0; while n=$((n+1)); do echo l$n; done");
+        it.printed("flood", "l1000");
+        for turn in ["one", "two", "three"] {
+            keep(it, "flood", turn);
+            it.ok(&["fork", "-d", turn, "--name", &format!("of-{turn}")]);
+            it.ok(&["pause", &format!("of-{turn}")]);
+            let session = format!("of-{turn}");
+            let cast = it.recorded(&session);
+            let lines = cast.split(['\r', '\n']).filter_map(|it| it.strip_prefix('l'));
+            // The oldest may be half a line, as the screen had it; so may be the newest.
+            let numbers: Vec<u64> = lines.filter_map(|it| it.parse().ok()).collect();
+            let whole = &numbers[1..numbers.len() - 1];
+            let gaps: Vec<_> = whole.windows(2).filter(|it| it[1] != it[0] + 1).collect();
+            assert!(whole.len() > 20 && gaps.is_empty(), "{gaps:?} of {}", whole.len());
+            it.ok(&["rm", "--yes", &session]);
+        }
+    });
+}
+
+#[test]
+fn what_a_program_leaves_behind_it_is_not_ended_with_it() {
+    gvisor(|it| {
+        let script = "trap '' HUP; sleep 4321 & echo up; sleep 1; exit 3";
+        run(it, "left", &["--egress", "deny"], script);
+        it.printed("left", "up");
+        // Else all ends with it.
+        let mut shell = it.begin(&["shell", "left"], &it.temp().join("out"));
+        let sessions = || it.sandbox("left")["sessions"].as_array().unwrap().len();
+        eventually("it has a shell", || sessions() == 2);
+        let count = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [4]321 ' || true";
+        let runs = || it.ok(&["exec", "left", "--", "sh", "-c", count]);
+        eventually("it has ended", || it.session("left")["status"] == "exited");
+        assert_eq!(it.session("left")["exit_code"], 3);
+        assert_eq!(runs(), "1\n");
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+    });
+}
+
+#[test]
 fn root_over_an_image_is_kept_as_well() {
     if !image_forms::can() {
         return;
@@ -124,6 +166,15 @@ fn root_over_an_image_is_kept_as_well() {
         keep(it, "over", "moment");
         it.ok(&["fork", "-d", "moment", "--name", "second"]);
         told(it, "second", "two", 3);
+        // Root may signal those who attend to it, which mind only what ends anything.
+        it.ok(&["exec", "second", "--", "sh", "-c", "kill -TERM 1 2; kill -HUP 2; kill -INT 2"]);
+        told(it, "second", "three", 4);
+        it.ok(&["exec", "second", "--", "sh", "-c", "kill -9 2"]);
+        eventually("it has ended", || it.session("second")["status"] == "exited");
+        it.ok(&["send", "over", "trap 'echo bye; exit 5' TERM", "<Enter>"]);
+        it.printed("over", "TERM-3");
+        it.ok(&["stop", "over"]);
+        assert_eq!(it.session("over")["exit_code"], 5);
     });
 }
 

@@ -54,6 +54,8 @@ pub struct Sleeper {
     user: (u32, u32),
     /// Those that came with it and were not asked for yet.
     came_back: Mutex<Vec<Slept>>,
+    /// It is begun from what was written down.
+    wakes: bool,
     /// They stand still since they were written down.
     is_written: AtomicBool,
 }
@@ -74,13 +76,14 @@ impl Sleeper {
             steward: Steward::open(&ground.dir, steward)?,
             user,
             came_back: Mutex::new(came_back),
+            wakes: spec.awake,
             is_written: AtomicBool::new(false),
         })
     }
 
-    /// Whether programs come with the container.
+    /// Whether the container is begun from what was written down.
     pub fn wakes(&self) -> bool {
-        !self.came_back.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.wakes
     }
 
     /// Expects nobody any more once the container is gone.
@@ -127,21 +130,19 @@ impl Sleeper {
     ) -> Outcome<()> {
         let place = ground.join(MEMORY);
         let fault = |error: io::Error| Fault::io(format!("making {}", place.display()), &error);
-        if place.exists() {
-            // Of an attempt that came to nothing.
-            remove::away(&place)?;
-        }
+        // Of an attempt that came to nothing.
+        remove::away(&place)?;
         DirBuilder::new().mode(0o700).create(&place).map_err(fault)?;
         let directory = File::open(&place).map_err(fault)?;
         self.steward.part().await?;
-        let written = match note(&place, &programs()) {
+        let written = match self.steward.screens(programs).await.and_then(|it| note(&place, &it)) {
             Ok(()) => link.keep(directory.as_fd()).await.map_err(|it| it.hint(CONNECTED)),
             Err(fault) => Err(fault),
         };
         if written.is_err() {
-            // The first fault is the one to tell.
-            drop(self.steward.back());
+            // The first fault is the one to tell; and there is to be room for what comes next.
             drop(remove::away(&place));
+            self.steward.back().await;
         } else {
             self.is_written.store(true, Ordering::SeqCst);
         }
@@ -151,13 +152,12 @@ impl Sleeper {
     /// Has those go on that stand still since they were written down. What nobody has taken of that goes.
     pub async fn go_on(&self, link: &Link, ground: &Path) -> Outcome<()> {
         if self.is_written.load(Ordering::SeqCst) {
-            link.go_on().await?;
-            self.steward.back()?;
+            let went_on = link.go_on().await;
+            // What goes on in any case is listened to; and what nobody has taken is not needed.
+            self.steward.back().await;
+            went_on?;
             self.is_written.store(false, Ordering::SeqCst);
-            let left = ground.join(MEMORY);
-            if left.exists() {
-                remove::away(&left)?;
-            }
+            remove::away(&ground.join(MEMORY))?;
         }
         Ok(())
     }
@@ -176,6 +176,9 @@ fn note(place: &Path, programs: &[Slept]) -> Outcome<()> {
         noted.push(Noted { key: it.key.clone(), command: it.command.clone(), cols, rows });
     }
     let text = serde_json::to_vec(&noted).map_err(|error| fault(error.into()))?;
+    if text.len() as u64 > META_BYTES_MAX {
+        return Err(Fault::failed("the commands of what runs are too long to be noted"));
+    }
     fs::write(place.join(PROGRAMS), text).map_err(fault)
 }
 
@@ -187,6 +190,7 @@ fn programs(shelf: &Path) -> Outcome<Vec<Slept>> {
         .map_err(|error| Fault::invalid(format!("reading {}: {error}", place.display())))?;
     let with_screen = |(number, it): (usize, Noted)| {
         Ok(Slept {
+            printed: 0,
             screen: read(&place.join(format!("screen.{number}")), 4 * KEYFRAME_BYTES_MAX as u64)?,
             key: it.key,
             command: it.command,

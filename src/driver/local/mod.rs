@@ -488,6 +488,7 @@ impl Driver for Local {
     }
 
     async fn vacate(&self, ground: &Ground) -> Outcome<()> {
+        remove::away(&ground.dir.join(oci::MEMORY))?;
         remove::away(&ground.dir.join(namespaces::BOX))
     }
 

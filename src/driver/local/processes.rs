@@ -202,6 +202,14 @@ impl Seen {
     fn signal(self, signal: Signal) -> io::Result<()> {
         let itself = match pidfd_open(self.pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => return Ok(()),
+            // gVisor's kernel has none.
+            Err(Errno::NOSYS) => {
+                if started(self.pid)? == Some(self.started) {
+                    // It may have ended.
+                    let _ = rustix::process::kill_process(self.pid, signal);
+                }
+                return Ok(());
+            }
             other => other?,
         };
         if started(self.pid)? == Some(self.started) {

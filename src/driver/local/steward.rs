@@ -22,8 +22,10 @@ pub use self::{
 pub const VERB: &str = "steward";
 /// In the directory for asks. Only the first process' user may use it.
 pub const SOCKET: &str = "steward.sock";
-/// Bytes of one frame, at most: a program's variables are the most that is said at once.
-const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one frame to inside, at most: a program's variables are the most that is said at once.
+const DOWN_BYTES_MAX: usize = 4 << 20;
+/// ... from inside: a piece of output.
+const UP_BYTES_MAX: usize = 2 * PIECE_BYTES_MAX;
 /// Bytes typed that a program has not taken yet.
 const TYPED_BYTES_MAX: usize = 16 * 1024;
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -209,30 +211,38 @@ impl Up {
 }
 
 /// Frames out of a stream, however it was cut.
-#[derive(Debug, Default)]
-struct Inlet(Vec<u8>);
+#[derive(Debug)]
+struct Inlet {
+    came: Vec<u8>,
+    /// Bytes of one frame, at most.
+    max: usize,
+}
 
 /// What came is no frame.
 #[derive(Debug, PartialEq, Eq)]
 struct Garbled;
 
 impl Inlet {
+    fn of(max: usize) -> Self {
+        Self { came: Vec::new(), max }
+    }
+
     fn feed(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.came.extend_from_slice(bytes);
     }
 
     /// The next whole one: its kind and what it says.
     fn next(&mut self) -> Result<Option<(u8, Vec<u8>)>, Garbled> {
-        let Some(([tag, length @ ..], rest)) = self.0.split_first_chunk::<5>() else {
+        let Some(([tag, length @ ..], rest)) = self.came.split_first_chunk::<5>() else {
             return Ok(None);
         };
         let (tag, length) = (*tag, u32::from_le_bytes(*length) as usize);
-        if length > FRAME_BYTES_MAX {
+        if length > self.max {
             return Err(Garbled);
         }
         let Some(said) = rest.get(..length) else { return Ok(None) };
         let said = said.to_vec();
-        self.0.drain(..length + 5);
+        self.came.drain(..length + 5);
         Ok(Some((tag, said)))
     }
 }
@@ -242,7 +252,7 @@ mod tests {
     use super::*;
 
     fn all_of(frames: &[u8], piece: usize) -> Vec<(u8, Vec<u8>)> {
-        let (mut inlet, mut seen) = (Inlet::default(), Vec::new());
+        let (mut inlet, mut seen) = (Inlet::of(DOWN_BYTES_MAX), Vec::new());
         for bytes in frames.chunks(piece) {
             inlet.feed(bytes);
             while let Some(it) = inlet.next().unwrap() {
@@ -308,7 +318,7 @@ mod tests {
         {
             assert_eq!(Up::parse(tag, bytes), None, "{tag} {bytes:?}");
         }
-        let mut inlet = Inlet::default();
+        let mut inlet = Inlet::of(UP_BYTES_MAX);
         inlet.feed(&[1, 0, 0, 0, 0xff]);
         assert_eq!(inlet.next(), Err(Garbled));
     }

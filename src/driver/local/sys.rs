@@ -167,6 +167,16 @@ pub fn reset_signals() {
     }
 }
 
+/// Has what may end or stop a process by the way pass it by: programs may be allowed to signal it.
+pub fn ignore_signals() {
+    for signal in 1..=64 {
+        if signal != libc::SIGCHLD {
+            // SAFETY: installs no handler; refused numbers are left be.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+    }
+}
+
 /// Has the kernel bury children that end; they are told to nobody.
 pub fn leave_children_to_the_kernel() {
     // SAFETY: installs no handler.

@@ -95,14 +95,13 @@ impl Tool<'_> {
     /// Writes the container down with its programs, which stand still from then on.
     pub fn keep(&self, bundle: &Path, directory: BorrowedFd<'_>) -> Result<(), String> {
         let log = bundle.join("keeping");
-        self.hold("pause", &log)?;
+        // Also when one did it and did not say so in time.
+        let go_on = |_: &String| drop(self.hold("resume", &log));
+        self.hold("pause", &log).inspect_err(go_on)?;
         let mut command = self.command(&log, "checkpoint");
         command.args(["--leave-running", "--image-path"]).arg(handed_on(directory)?).arg(CONTAINER);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        call_within(&mut command, &log, WRITES_DOWN_WITHIN).inspect_err(|_| {
-            // The first fault is the one to tell.
-            drop(self.hold("resume", &log));
-        })
+        call_within(&mut command, &log, WRITES_DOWN_WITHIN).inspect_err(go_on)
     }
 
     /// Has the container's programs go on that stand still.

@@ -19,8 +19,8 @@ use rustix::{
 };
 
 use super::{
-    At, Down, Inlet, PIECE_BYTES_MAX, Start, Up,
-    inside::{DIALS_EVERY, dial},
+    At, DOWN_BYTES_MAX, Down, Inlet, PIECE_BYTES_MAX, Start, Up,
+    inside::{DIALS_EVERY, dial, rest},
 };
 use crate::driver::local::{
     desk::how_it_ended,
@@ -37,6 +37,7 @@ const UNSAID_BYTES_MAX: usize = 64 * 1024;
 pub fn serve(start: Start) -> ! {
     let outcome = std::panic::catch_unwind(|| {
         sys::reset_signals();
+        sys::ignore_signals();
         // A terminal of its own is not to be hung up on by it.
         let _ = rustix::process::setsid();
         let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
@@ -155,7 +156,7 @@ impl Attendant {
             program,
             children,
             line: None,
-            inlet: Inlet::default(),
+            inlet: Inlet::of(DOWN_BYTES_MAX),
             unsaid: VecDeque::new(),
             typed: VecDeque::new(),
             ended: None,
@@ -176,10 +177,11 @@ impl Attendant {
                 self.dial();
             }
             match self.turn() {
-                Ok(Turn::Goes) => {}
+                Ok(Turn::Goes) => {
+                    told_all = self.over && self.ended.is_some() && self.unsaid.is_empty();
+                }
                 Ok(Turn::HungUp) | Err(_) => self.hang_up(),
             }
-            told_all = self.over && self.ended.is_some() && self.unsaid.is_empty();
             if self.parting && self.unsaid.is_empty() {
                 told_all = false;
                 self.hang_up();
@@ -206,8 +208,10 @@ impl Attendant {
     }
 
     fn hang_up(&mut self) {
-        self.line = None;
-        self.inlet = Inlet::default();
+        if self.line.take().is_some() {
+            rest();
+        }
+        self.inlet = Inlet::of(DOWN_BYTES_MAX);
         self.unsaid.clear();
         self.parting = false;
     }

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::event::Timespec;
 
-use super::{Down, Inlet, SOCKET, Up, attendant};
+use super::{DOWN_BYTES_MAX, Down, Inlet, SOCKET, Up, attendant};
 use crate::driver::local::{mounts::ASKING, sys};
 
 const NAME: &CStr = c"sandwatch-first";
@@ -27,6 +27,7 @@ pub fn serve() -> ! {
         sys::exit_now(1);
     }
     sys::close_all_but(&[]);
+    sys::ignore_signals();
     sys::leave_children_to_the_kernel();
     loop {
         // Hung up, or nobody there.
@@ -35,7 +36,8 @@ pub fn serve() -> ! {
     }
 }
 
-fn rest() {
+/// Waits as long as between two attempts.
+pub fn rest() {
     let time = Timespec { tv_sec: 0, tv_nsec: DIALS_EVERY.subsec_nanos().into() };
     // Shorter is no harm.
     let _ = rustix::thread::nanosleep(&time);
@@ -48,7 +50,7 @@ pub fn dial() -> io::Result<UnixStream> {
 fn converse() -> io::Result<()> {
     let mut line = dial()?;
     line.write_all(&Up::Steward.bytes())?;
-    let (mut inlet, mut bytes) = (Inlet::default(), [0_u8; 4096]);
+    let (mut inlet, mut bytes) = (Inlet::of(DOWN_BYTES_MAX), [0_u8; 4096]);
     loop {
         let count = line.read(&mut bytes)?;
         inlet.feed(bytes.get(..count).unwrap_or_default());

@@ -5,17 +5,15 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -25,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{At, Down, Inlet, PIECE_BYTES_MAX, SOCKET, Start, TYPED_BYTES_MAX, Up};
+use super::{At, Down, Inlet, PIECE_BYTES_MAX, SOCKET, Start, TYPED_BYTES_MAX, UP_BYTES_MAX, Up};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -34,7 +32,7 @@ use crate::{
     },
     config::paths::SocketPath,
     driver::{
-        ASK_DIR, PtyIo, TerminalUse,
+        ASK_DIR, PtyIo, Slept, TerminalUse,
         local::{link::no_program, message::Description},
     },
     model::session::ExitStatus,
@@ -46,9 +44,16 @@ const HELD_BYTES: usize = 64 * 1024;
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 /// Lines that nobody waits for yet.
 const STRANGERS_MAX: usize = 2 * SESSIONS_PER_SANDBOX_MAX;
+/// A program that has not started by then is told to have failed: sooner than who waits gives up.
+const STARTS_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() - 2);
 /// What has a line hangs up by then, asked to.
 const PARTED_WITHIN: Duration = Duration::from_secs(5);
-const TAKEN_LOOKS_EVERY: Duration = Duration::from_millis(2);
+const BACK_RETRIES_EVERY: Duration = Duration::from_millis(50);
+const LOOKS_EVERY: Duration = Duration::from_millis(2);
+/// Who is hung up on dials again by then.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// Lines at once: a session has one, and one more for a moment.
+const LINES_MAX: usize = 2 * SESSIONS_PER_SANDBOX_MAX + 2;
 const NOT_LISTENING: &str = "its first process does not listen";
 
 /// Serves who dials from inside. Dropping it hangs up on all of them.
@@ -59,6 +64,8 @@ pub struct Steward {
     state: Mutex<State>,
     /// Lines that are open.
     open: watch::Sender<usize>,
+    /// So many were when all were parted with.
+    were_open: AtomicUsize,
     /// All are to be parted with.
     parts: watch::Sender<bool>,
     /// The first process has dialled.
@@ -76,7 +83,7 @@ struct State {
     unwanted: HashSet<String>,
     /// Programs whose end was not told.
     running: usize,
-    talks: Vec<Weak<Shared>>,
+    talks: HashMap<String, Weak<Shared>>,
 }
 
 /// A program on a terminal.
@@ -143,6 +150,7 @@ impl Steward {
             owner,
             state: Mutex::default(),
             open: watch::Sender::new(0),
+            were_open: AtomicUsize::new(0),
             parts: watch::Sender::new(false),
             there: watch::Sender::new(false),
         });
@@ -158,12 +166,14 @@ impl Steward {
         let fault = |error: std::io::Error| {
             Fault::io(format!("listening on {}", self.path.display()), &error)
         };
-        drop(fs::remove_file(&self.path));
-        let short = SocketPath::open(&self.path)?;
+        // Seen from inside only once it is for its user alone.
+        let place = self.path.with_extension("new");
+        drop(fs::remove_file(&place));
+        let short = SocketPath::open(&place)?;
         let listener = UnixListener::bind(short.path()).map_err(fault)?;
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600)).map_err(fault)?;
-        std::os::unix::fs::chown(&self.path, Some(self.owner.0), Some(self.owner.1))
-            .map_err(fault)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).map_err(fault)?;
+        std::os::unix::fs::chown(&place, Some(self.owner.0), Some(self.owner.1)).map_err(fault)?;
+        fs::rename(&place, &self.path).map_err(fault)?;
         let weak = Arc::downgrade(self);
         let listens = tokio::spawn(async move {
             loop {
@@ -173,9 +183,14 @@ impl Steward {
                     continue;
                 };
                 let Some(steward) = weak.upgrade() else { return };
+                if *steward.open.borrow() >= LINES_MAX {
+                    // Programs that dial for the sake of it.
+                    tokio::time::sleep(LOOKS_EVERY).await;
+                    continue;
+                }
                 let counted = Counted::new(&steward.open);
                 tokio::spawn(async move {
-                    let line = Line { stream, inlet: Inlet::default(), waiting: 0, counted };
+                    let line = Line { stream, inlet: Inlet::of(UP_BYTES_MAX), waiting: 0, counted };
                     steward.greet(line).await;
                 });
             }
@@ -212,7 +227,7 @@ impl Steward {
         loop {
             let order = tokio::select! {
                 order = ordered.recv() => order,
-                _ = parts.wait_for(|it| *it) => Some(Down::Part),
+                Ok(_) = parts.wait_for(|it| *it) => Some(Down::Part),
                 read = from.read(&mut nothing) => match read {
                     Ok(count) if count > 0 => continue,
                     _ => None,
@@ -256,9 +271,9 @@ impl Steward {
             first
                 .and_then(|it| it.try_send(Down::Start(Box::new(start))).ok())
                 .ok_or_else(|| Fault::lost(format!("starting {program}: {NOT_LISTENING}")))?;
-            self.take_up(awaited, size, &program).await
+            self.take_up((awaited, key), size, &program).await
         };
-        let begun = timeout(ANSWER_WITHIN, begun).await;
+        let begun = timeout(STARTS_WITHIN, begun).await;
         let late = || Fault::late(format!("starting {program}: {NOT_LISTENING}"));
         begun.map_err(|_| late()).flatten().inspect_err(|_| self.forget(key))
     }
@@ -266,7 +281,7 @@ impl Steward {
     /// Takes up a program that was there before its container was: it is expected to dial.
     pub async fn rejoin(self: &Arc<Self>, key: &str, size: Size) -> Outcome<Begun> {
         let awaited = self.await_line(key);
-        let begun = timeout(ANSWER_WITHIN, self.take_up(awaited, size, key)).await;
+        let begun = timeout(STARTS_WITHIN, self.take_up((awaited, key), size, key)).await;
         let late = || Fault::late(format!("{key} did not come back with its container"));
         begun.map_err(|_| late()).flatten().inspect_err(|_| self.forget(key))
     }
@@ -290,7 +305,7 @@ impl Steward {
 
     async fn take_up(
         self: &Arc<Self>,
-        mut lines: mpsc::Receiver<Line>,
+        (mut lines, key): (mpsc::Receiver<Line>, &str),
         size: Size,
         program: &str,
     ) -> Outcome<Begun> {
@@ -304,7 +319,9 @@ impl Steward {
         let (theirs, ours) = tokio::io::duplex(HELD_BYTES);
         let (reader, writer) = tokio::io::split(theirs);
         let (typed, printed) = tokio::io::split(ours);
-        let (size, sizes) = watch::channel(size);
+        let (size, mut sizes) = watch::channel(size);
+        // One that comes back has the terminal that it had.
+        sizes.mark_changed();
         let (exit_in, exit) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
         let hung_up = watch::Sender::new(false);
@@ -320,15 +337,22 @@ impl Steward {
             shared: Arc::clone(&shared),
         };
         tokio::spawn(Arc::clone(self).pass_on(has_ended, exit_in, hung_up));
-        tokio::spawn(talk.go_on(line, lines));
+        let (steward, name) = (Arc::downgrade(self), key.to_owned());
+        tokio::spawn(async move {
+            talk.go_on(line, lines).await;
+            if let Some(steward) = steward.upgrade() {
+                let mut state = steward.state();
+                state.awaited.remove(&name);
+                state.talks.remove(&name);
+            }
+        });
         {
             let mut state = self.state();
             state.running += 1;
-            state.talks.retain(|it| it.strong_count() > 0);
-            state.talks.push(Arc::downgrade(&shared));
+            state.talks.insert(key.to_owned(), Arc::downgrade(&shared));
         }
         let io = PtyIo {
-            reader: Box::new(Printed { reader, given: 0, shared: Arc::clone(&shared) }),
+            reader: Box::new(reader),
             writer: Box::new(writer),
             resize: Box::new(move |cells| {
                 size.send_replace(cells);
@@ -365,6 +389,7 @@ impl Steward {
 
     /// Has all lines come to their end, and nobody dial until `back`: what has a connection to the host can't be written down.
     pub async fn part(self: &Arc<Self>) -> Outcome<()> {
+        self.were_open.store(*self.open.borrow(), Ordering::SeqCst);
         {
             let mut state = self.state();
             if let Some(listens) = state.listens.take() {
@@ -375,23 +400,36 @@ impl Steward {
         drop(fs::remove_file(&self.path));
         self.parts.send_replace(true);
         let mut open = self.open.subscribe();
-        let all = async {
-            drop(open.wait_for(|it| *it == 0).await);
-            while !self.all_is_taken() {
-                tokio::time::sleep(TAKEN_LOOKS_EVERY).await;
-            }
-        };
-        if timeout(PARTED_WITHIN, all).await.is_err() {
-            self.back()?;
+        let all = open.wait_for(|it| *it == 0);
+        let parted = timeout(PARTED_WITHIN, all).await.is_ok();
+        if !parted {
+            self.back().await;
             return Err(Fault::busy("programs of it did not let go of their connections in time"));
         }
         Ok(())
     }
 
-    /// Whether what was printed has been taken by who drains it.
-    fn all_is_taken(&self) -> bool {
-        let talks = self.state().talks.clone();
-        talks.iter().filter_map(Weak::upgrade).all(|it| it.is_taken())
+    /// The screens of all, once each has what its program has printed.
+    pub async fn screens(
+        &self,
+        programs: &(dyn Fn() -> Vec<Slept> + Send + Sync),
+    ) -> Outcome<Vec<Slept>> {
+        let all = async {
+            loop {
+                let slept = programs();
+                if slept.iter().all(|it| self.has_all(it)) {
+                    return slept;
+                }
+                tokio::time::sleep(LOOKS_EVERY).await;
+            }
+        };
+        let late = |_| Fault::busy("what its programs printed is not all taken in yet");
+        timeout(PARTED_WITHIN, all).await.map_err(late)
+    }
+
+    fn has_all(&self, slept: &Slept) -> bool {
+        let talk = self.state().talks.get(&slept.key).and_then(Weak::upgrade);
+        talk.is_none_or(|it| it.put.load(Ordering::SeqCst) == slept.printed)
     }
 
     /// Expects nobody any more: whoever could dial is gone.
@@ -404,10 +442,20 @@ impl Steward {
         state.strangers.clear();
     }
 
-    /// Listens again.
-    pub fn back(self: &Arc<Self>) -> Outcome<()> {
-        self.parts.send_replace(false);
-        self.listen()
+    /// Listens again, and waits until who was parted with is there again.
+    pub async fn back(self: &Arc<Self>) {
+        let back = async {
+            while let Err(fault) = self.listen() {
+                tracing::warn!(%fault, "the programs of a container are not reached yet");
+                tokio::time::sleep(BACK_RETRIES_EVERY).await;
+            }
+            self.parts.send_replace(false);
+            let were_open = self.were_open.load(Ordering::SeqCst);
+            drop(self.open.subscribe().wait_for(|it| *it >= were_open).await);
+        };
+        if timeout(BACK_WITHIN, back).await.is_err() {
+            tracing::warn!("not all programs of a container are reached again");
+        }
     }
 }
 
@@ -420,19 +468,11 @@ struct Shared {
     /// 1 = no, 2 = yes.
     lines: AtomicU8,
     look: Notify,
-    /// Bytes printed so far, and of them those that who drains them is done with.
+    /// Bytes printed so far.
     put: AtomicU64,
-    taken: AtomicU64,
-    /// Nobody drains it any more.
-    left: AtomicBool,
 }
 
 impl Shared {
-    fn is_taken(&self) -> bool {
-        let all = self.put.load(Ordering::Relaxed);
-        self.left.load(Ordering::Relaxed) || self.taken.load(Ordering::Relaxed) >= all
-    }
-
     fn lines(&self) -> Option<bool> {
         match self.lines.load(Ordering::Relaxed) {
             0 => None,
@@ -442,35 +482,6 @@ impl Shared {
 
     fn room(&self) -> usize {
         TYPED_BYTES_MAX.saturating_sub(self.waiting.load(Ordering::Relaxed) as usize)
-    }
-}
-
-/// What is printed, as it is drained.
-struct Printed {
-    reader: ReadHalf<DuplexStream>,
-    given: u64,
-    shared: Arc<Shared>,
-}
-
-impl AsyncRead for Printed {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let it = self.get_mut();
-        // Who comes for more is done with what came before.
-        it.shared.taken.store(it.given, Ordering::Relaxed);
-        let before = into.filled().len();
-        ready!(Pin::new(&mut it.reader).poll_read(context, into))?;
-        it.given += (into.filled().len() - before) as u64;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Printed {
-    fn drop(&mut self) {
-        self.shared.left.store(true, Ordering::Relaxed);
     }
 }
 
@@ -491,12 +502,11 @@ impl Talk {
     async fn go_on(mut self, first: Line, mut lines: mpsc::Receiver<Line>) {
         let mut next = Some(first);
         while self.ended.is_some() || !self.over {
-            let Some(line) = (match next.take() {
+            let line = match next.take() {
                 Some(line) => Some(line),
-                None => lines.recv().await,
-            }) else {
-                break;
+                None => self.next(&mut lines).await,
             };
+            let Some(line) = line else { break };
             let Line { stream, inlet, waiting, counted: _counted } = line;
             self.shared.waiting.store(waiting, Ordering::Relaxed);
             let (from, to) = stream.into_split();
@@ -508,6 +518,19 @@ impl Talk {
         }
         if !self.over {
             drop(self.printed.shutdown().await);
+        }
+    }
+
+    /// Who is not asked to hang up dials again soon, or is gone.
+    async fn next(&mut self, lines: &mut mpsc::Receiver<Line>) -> Option<Line> {
+        loop {
+            let waits = *self.parts.borrow_and_update();
+            let soon = tokio::time::sleep(BACK_WITHIN);
+            tokio::select! {
+                line = lines.recv() => return line,
+                changed = self.parts.changed() => changed.ok()?,
+                () = soon, if !waits => return None,
+            }
         }
     }
 }
@@ -534,7 +557,7 @@ async fn hear(
             };
             match word {
                 Some(Up::Printed(bytes)) => {
-                    shared.put.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    shared.put.fetch_add(bytes.len() as u64, Ordering::SeqCst);
                     // Who does not want it any more is no reason to stop.
                     drop(printed.write_all(&bytes).await);
                 }
@@ -587,8 +610,8 @@ async fn speak(
         };
         let word = tokio::select! {
             biased;
-            _ = parts.wait_for(|it| *it) => Down::Part,
-            _ = hung_up.wait_for(|it| *it), if !ends => {
+            Ok(_) = parts.wait_for(|it| *it) => Down::Part,
+            Ok(_) = hung_up.wait_for(|it| *it), if !ends => {
                 ends = true;
                 Down::End
             }
